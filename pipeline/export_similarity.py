@@ -1,0 +1,35 @@
+"""Write a trained model's similarity matrices for validation and test: `export_similarity.py CORPUS VARIANT SEED`."""
+
+import sys
+
+import torch
+import yaml
+from common import CORPORA, CONFIG, MODELS, PREPARED, SIMILARITY, errors_for_people, folder_appears, load_params
+
+from iebaker import export
+from iebaker.datasets.loading import open_corpus, split_of
+from iebaker.encoding import Encoder
+from iebaker.model import factory
+from iebaker.params import SarParams, TrainingConfig, parse
+from iebaker.trainer import pick_device
+
+
+def main(corpus: str, variant: str, seed: str) -> None:
+    place = f"{corpus}/{variant}/{seed}"
+    config = parse(TrainingConfig, yaml.safe_load((CONFIG / corpus / f"{variant}.yaml").read_text()), place)
+    bank_size = parse(SarParams, load_params()["sar"], "sar").bank_size
+    torch.set_num_threads(config.train.threads)
+    device = pick_device(config.train.device)
+    members = open_corpus(CORPORA / corpus, PREPARED)
+    model = factory.load(MODELS / place).to(device)
+    encoder = Encoder(model, members, device, trim=config.similarity.mask_padding)
+    with folder_appears(SIMILARITY / place) as out:
+        for index, member in enumerate(members):
+            for split in export.SPLITS:
+                if split_of(member, split).captions:
+                    export.export_split(encoder, index, split, config.similarity, bank_size, out / member.name / split)
+
+
+if __name__ == "__main__":
+    with errors_for_people():
+        main(*sys.argv[1:])

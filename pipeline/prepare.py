@@ -1,0 +1,19 @@
+"""Read a benchmark's annotations and images into a manifest and one array of pixels: `prepare.py BENCHMARK`."""
+
+import sys
+
+from common import PREPARED, RAW, errors_for_people, load_params
+
+from iebaker.datasets import prepare
+from iebaker.params import DataParams, parse
+
+
+def main(benchmark: str) -> None:
+    data = parse(DataParams, load_params()["data"].get(benchmark), f"data.{benchmark}")
+    summary = prepare.prepare(RAW / benchmark, data, PREPARED / benchmark)
+    print(f"{benchmark}: {summary}")
+
+
+if __name__ == "__main__":
+    with errors_for_people():
+        main(*sys.argv[1:])

@@ -1,0 +1,41 @@
+"""Fuse, re-rank and evaluate all seeds of a variant: `rerank.py CORPUS VARIANT`."""
+
+import json
+import sys
+
+import numpy as np
+from common import EVALUATION, METRICS, MODELS, SIMILARITY, errors_for_people, folder_appears, load_params
+
+from iebaker.evaluation import elimination_summary, evaluate_variant
+from iebaker.params import SarParams, parse, similarity_of
+
+
+def main(corpus: str, variant: str) -> None:
+    params = load_params()
+    similarity, sar = similarity_of(params, corpus, variant), parse(SarParams, params["sar"], "sar")
+    seeds = {seed: SIMILARITY / corpus / variant / str(seed) for seed in params["seeds"]}
+    histories = [
+        json.loads((MODELS / corpus / variant / str(seed) / "history.json").read_text()) for seed in params["seeds"]
+    ]
+    metrics = {}
+    with folder_appears(EVALUATION / corpus / variant) as out:
+        for benchmark in sorted(folder.name for folder in next(iter(seeds.values())).iterdir()):
+            evaluation = evaluate_variant({s: folder / benchmark for s, folder in seeds.items()}, similarity, sar)
+            metrics[benchmark] = evaluation.metrics
+            arrays = {f"{split}/image_of_text": ids for split, ids in evaluation.image_of_text.items()}
+            for split, names in evaluation.hits.items():
+                for name, per_seed in names.items():
+                    for side in ("image_to_text", "text_to_image"):
+                        arrays[f"{split}/{name}/{side}"] = np.stack([getattr(hits, side) for hits in per_seed])
+            np.savez(out / f"{benchmark}.npz", **arrays)
+            (out / f"{benchmark}.sar.json").write_text(json.dumps(evaluation.choices, indent=1) + "\n")
+    if elimination := elimination_summary(histories):
+        metrics["elimination"] = elimination
+    path = METRICS / corpus / f"{variant}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+
+
+if __name__ == "__main__":
+    with errors_for_people():
+        main(*sys.argv[1:])

@@ -1,0 +1,37 @@
+"""Karpathy's JSON, the official layout of RSICD, RSITMD, UCM-Captions and Sydney-Captions.
+
+`{"images": [{"filename", "split", "imgid", "sentences": [{"raw", "sentid"}, ...]}, ...]}`; an image may name its
+`scene`, and a sentence its kind of weak correlation, `weak` (the synthetic benchmark does both).
+"""
+
+from collections.abc import Iterator
+
+from iebaker.datasets.files import DataError, RawFiles
+from iebaker.datasets.formats.records import Caption, ImageRecord, load_json, parse_split, require, scene_of
+
+EXTENSION = ".json"
+
+
+def read(files: RawFiles, name: str) -> Iterator[ImageRecord]:
+    """Yield the images of the JSON file `name`; DataError names the entry that is wrong."""
+    sentence_places: dict[str, str] = {}
+    for row, entry in enumerate(require(load_json(files, name), "images", list, name)):
+        where = f"{name}, images[{row}]"
+        filename = require(entry, "filename", str, where)
+        where = f"{where} ({filename})"
+        captions = []
+        for number, sentence in enumerate(require(entry, "sentences", list, where)):
+            place = f"{where}, sentences[{number}]"
+            captions.append(Caption(require(sentence, "raw", str, place), sentence.get("weak") or ""))
+            if "sentid" in sentence:
+                earlier = sentence_places.setdefault(str(sentence["sentid"]), place)
+                if earlier != place:
+                    raise DataError(f"{place}: sentid {sentence['sentid']} is also that of {earlier}; ids must differ")
+        yield ImageRecord(
+            filename=filename,
+            split=parse_split(entry.get("split"), where),
+            captions=tuple(captions),
+            where=where,
+            scene=entry.get("scene") or scene_of(filename),
+            identity=str(entry.get("imgid", "")),
+        )

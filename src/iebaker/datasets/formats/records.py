@@ -1,0 +1,84 @@
+"""What every annotation reader produces: one record an image, in the order of the file."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from iebaker.datasets.files import DataError, RawFiles
+
+# `restval`: COCO's validation images that Karpathy's split gives to training
+SPLITS = {"train": "train", "restval": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SCENE_PREFIX = re.compile(r"([A-Za-z]+(?:_[A-Za-z]+)*)_\d+$")
+
+
+@dataclass(frozen=True)
+class Caption:
+    """One sentence; `weak` is the synthetic benchmark's mark of a weakly correlated one, "" elsewhere."""
+
+    text: str
+    weak: str = ""
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One annotated image.
+
+    Attributes:
+        split: train, val or test.
+        where: file and row of the annotation, for messages.
+        scene: scene class, "" if unknown.
+        identity: the source's own image id, "" if it has none.
+        load: gives the bytes of the encoded image; None until an image is found.
+    """
+
+    filename: str
+    split: str
+    captions: tuple[Caption, ...]
+    where: str
+    scene: str = ""
+    identity: str = ""
+    load: Callable[[], bytes] | None = None
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """Something left out: an image or a caption, why, where it stands, and what reading it said."""
+
+    reason: str
+    filename: str
+    where: str
+    detail: str = ""
+
+
+def parse_split(value: Any, where: str) -> str:
+    """train, val or test, from the names that the sources use; DataError otherwise."""
+    if not isinstance(value, str) or value not in SPLITS:
+        raise DataError(f"{where}: unknown split {value!r}; known: {', '.join(SPLITS)}")
+    return SPLITS[value]
+
+
+def scene_of(filename: str) -> str:
+    """The scene class that leads a file name, as in `airport_1.jpg`; "" where there is none, as in `00001.jpg`."""
+    match = SCENE_PREFIX.match(filename.rsplit("/", 1)[-1].rsplit(".", 1)[0])
+    return match.group(1) if match else ""
+
+
+def load_json(files: RawFiles, name: str) -> Any:
+    """Parse a JSON file; DataError with line and column if it is malformed."""
+    try:
+        return json.loads(files.read(name).decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{name}, line {error.lineno}, column {error.colno}: malformed JSON ({error.msg})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name}, byte {error.start}: not UTF-8 text; save it as UTF-8") from error
+
+
+def require(entry: Any, key: str, kind: type, where: str) -> Any:
+    """`entry[key]`, which must be there and of this type; DataError otherwise."""
+    if not isinstance(entry, dict) or key not in entry:
+        raise DataError(f"{where}: the key {key!r} is missing; is `format` right?")
+    if not isinstance(entry[key], kind):
+        raise DataError(f"{where}: {key!r} must be a {kind.__name__}, not {entry[key]!r:.60}")
+    return entry[key]

@@ -1,0 +1,201 @@
+"""Acquiring a benchmark's published files: generated, downloaded and verified, or copied from a local place."""
+
+import hashlib
+import http.client
+import logging
+import os
+import shutil
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+from tqdm import tqdm
+
+from iebaker.datasets.files import DataError, RawFiles, check_relative, replacing
+from iebaker.params import DataParams, SyntheticParams
+
+SYNTHETIC = "synthetic"
+TIMEOUT_SECONDS = 30
+CHUNK_BYTES = 1 << 20
+FOREIGN_ARCHIVES = (".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz")
+
+log = logging.getLogger(__name__)
+
+
+def acquire(benchmark: str, params: DataParams, synthetic: SyntheticParams, destination: Path, downloads: Path) -> None:
+    """Fill `destination` with the benchmark's images and annotations as published.
+
+    Files land under their own names, folders with their content; zips stay packed. The folder appears whole or
+    not at all: it is filled under a temporary name beside `destination`, which replaces an earlier one at the end.
+
+    Args:
+        benchmark: name in params.yaml, for messages.
+        downloads: folder outside `destination` that keeps finished and partial downloads between runs.
+
+    Raises:
+        DataError: if a source is away, fails its checksum, lacks what `annotations` or `images` name, or is unsafe.
+    """
+    for key in ("annotations", "images"):
+        if value := getattr(params, key):
+            check_relative(value, f"data.{benchmark}.{key} (within `source`; a place of its own goes into that list)")
+    with replacing(destination) as folder:
+        for source, sha256 in params.checked_sources:
+            if source == SYNTHETIC:
+                from iebaker.datasets.synthetic import write_raw  # only this source needs the drawing code
+
+                write_raw(folder, synthetic)
+            elif source.startswith(("http://", "https://")):
+                try:
+                    file = download(source, sha256, downloads)
+                except DataError as error:
+                    advice = f"download it by hand and set data.{benchmark}.source to the folder that holds it"
+                    raise DataError(f"data.{benchmark}.source: {error}; try again, or {advice}") from error
+                place(file, folder / file.name, link=True)
+            else:
+                copy_local(f"data.{benchmark}.source", Path(source).expanduser(), sha256, params, folder)
+        check_complete(benchmark, params, folder)
+
+
+def check_complete(benchmark: str, params: DataParams, folder: Path) -> None:
+    """Raise DataError unless what `annotations` and `images` name is there; opening the zips checks them too."""
+    files = RawFiles(folder)
+    for key in ("annotations", "images"):
+        wanted = getattr(params, key)
+        if not files.named(wanted):
+            there = ", ".join(sorted({name.split("/")[0] for name in files.names})[:10]) or "nothing"
+            raise DataError(
+                f"data.{benchmark}.{key}: {wanted or 'any file'!r} is not in {params.source} (there: {there}); "
+                "correct the name or the source"
+            )
+
+
+def copy_local(key: str, source: Path, sha256: str, params: DataParams, folder: Path) -> None:
+    """Copy a local file, or a folder's content, into `folder`; of a folder only what the params name, if they do."""
+    if not source.exists():
+        raise DataError(f"{key}: {source} does not exist; correct the path (relative to {Path.cwd()})")
+    if source.is_file():
+        if source.name.lower().endswith(FOREIGN_ARCHIVES):
+            raise DataError(f"{key}: {source} is no zip; unpack it by hand and set the source to the folder")
+        verify(source, sha256)
+        place(source, folder / source.name)
+        return
+    if sha256:
+        raise DataError(f"{key}: {source} is a folder, which has no checksum; leave its sha256 empty")
+    # a folder of many things: take the two that matter when the params name both
+    roots = [source / params.annotations, source / params.images] if params.annotations and params.images else [source]
+    roots = [root for root in roots if root.exists()] or [source]
+    for root in dict.fromkeys(roots):
+        below = os.walk(root, followlinks=True)
+        files = [root] if root.is_file() else sorted(Path(top) / name for top, _, names in below for name in names)
+        for file in tqdm(files, desc=f"copy {root.name}", unit="file", disable=len(files) < 100):
+            place(file, folder / file.relative_to(source))
+
+
+def place(file: Path, target: Path, link: bool = False) -> None:
+    """Copy `file` (content only, so that no read-only flag comes along), or hard link it where that works.
+
+    Raises:
+        DataError: if two sources give a file of the same name.
+    """
+    if target.exists():
+        raise DataError(f"{file}: an earlier source gives a file of the same name; rename one of them")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if link:
+        try:
+            os.link(file, target)
+            return
+        except OSError:
+            log.info("%s lies on another file system; copying", file)
+    shutil.copyfile(file, target)
+
+
+def verify(file: Path, sha256: str) -> None:
+    """Raise DataError unless the file has this SHA-256; '' is not checked."""
+    if not sha256:
+        return
+    with file.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != sha256:
+        raise DataError(f"{file}: SHA-256 is {found}, params say {sha256}: damaged, or another version")
+
+
+def download(url: str, sha256: str, folder: Path) -> Path:
+    """Download once: a finished file is used again, a partial one is continued if the server still has the same.
+
+    Returns:
+        The finished file, in a folder of its own below `folder`, under the name that the URL ends with.
+
+    Raises:
+        DataError: naming the URL, if the server refuses or goes away or the checksum fails. Finished earlier
+            downloads are never removed, a partial one stays to be continued.
+    """
+    name = urllib.parse.unquote(urllib.parse.urlsplit(url).path).rsplit("/", 1)[-1]
+    if not name:
+        raise DataError(f"{url}: the address does not end with a file name")
+    target = folder / hashlib.sha256(url.encode()).hexdigest()[:16] / name
+    if target.exists():
+        try:
+            verify(target, sha256)
+            return target
+        except DataError as error:
+            log.warning("%s; downloading again", error)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{name}.partial")
+    try:
+        fetch(url, partial)
+    except urllib.error.HTTPError as error:
+        raise DataError(f"{url}: the server answered {error.code} ({error.reason})") from error
+    except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
+        kept = partial.stat().st_size if partial.exists() else 0
+        raise DataError(f"{url}: no answer ({getattr(error, 'reason', error)}), {kept:,} bytes so far kept") from error
+    try:
+        verify(partial, sha256)
+    except DataError as error:
+        partial.unlink()
+        raise DataError(f"{url}: {error}") from error
+    partial.replace(target)
+    version_file(partial).unlink(missing_ok=True)
+    return target
+
+
+def version_file(partial: Path) -> Path:
+    """Beside a partial download: the validator (ETag or date) of the version that the server was sending."""
+    return partial.with_name(f"{partial.name}.version")
+
+
+def fetch(url: str, partial: Path) -> None:
+    """Stream `url` into `partial`, continuing it when the server confirms by `If-Range` that the file is unchanged."""
+    known = version_file(partial)
+    done = partial.stat().st_size if partial.exists() and known.exists() else 0
+    request = urllib.request.Request(url, headers={"User-Agent": "iebaker"})
+    if done:
+        request.add_header("Range", f"bytes={done}-")
+        request.add_header("If-Range", known.read_text())
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        partial.unlink()  # killed between the last byte and the renaming: nothing is left to continue
+        return fetch(url, partial)
+    with response:
+        resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
+        done = done if resumed else 0
+        version = response.headers.get("ETag") or response.headers.get("Last-Modified")
+        # a weak ETag does not promise the same bytes, so it cannot continue a file
+        if version and not version.startswith("W/"):
+            known.write_text(version)
+        else:
+            known.unlink(missing_ok=True)
+        length = response.headers.get("Content-Length")
+        total = done + int(length) if length else None
+        with (
+            partial.open("ab" if resumed else "wb") as file,
+            tqdm(desc=partial.stem, total=total, initial=done, unit="B", unit_scale=True) as progress,
+        ):
+            while chunk := response.read(CHUNK_BYTES):
+                file.write(chunk)
+                progress.update(len(chunk))
+    if total is not None and partial.stat().st_size < total:
+        raise ConnectionError(f"the connection ended after {partial.stat().st_size:,} of {total:,} bytes")

@@ -1,0 +1,64 @@
+"""Does the elimination drop what is weakly correlated? For corpora whose weak pairs are known."""
+
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+
+UNTOUCHED = ""
+
+
+def auroc(positive: np.ndarray, negative: np.ndarray) -> float | None:
+    """Probability that a value of `positive` exceeds one of `negative`, ties counting half.
+
+    The area under the receiver operating characteristic, by the rank statistic of Mann and Whitney; None if either
+    side is empty.
+    """
+    if len(positive) == 0 or len(negative) == 0:
+        return None
+    ranks = rankdata(np.concatenate([positive, negative]))
+    above = ranks[: len(positive)].sum() - len(positive) * (len(positive) + 1) / 2
+    return float(above / (len(positive) * len(negative)))
+
+
+def elimination_audit(values: np.ndarray, dropped: np.ndarray, weak_kind: np.ndarray) -> dict[str, Any]:
+    """Compare what an epoch dropped with the pairs that are known to be weakly correlated.
+
+    Args:
+        values: (N,) similarity of each positive pair of the epoch, global or local.
+        dropped: (N,) bool, True for pairs that were no anchors.
+        weak_kind: (N,) str, "" for untouched pairs, else the kind of weakness, e.g. "vague", "sibling", "other".
+
+    Returns:
+        pairs, dropped: counts; dropped_share: of all pairs; precision: share of the dropped that is weak; recall:
+        share of the weak that was dropped; auroc: of weak against untouched pairs, low similarity meaning weak;
+        kinds: "untouched" with its pairs and its dropped, and every kind of weakness that occurs with its auroc
+        against untouched pairs too. None where a share or an area is undefined, never NaN.
+    """
+    weak_kind = np.asarray(weak_kind)
+    untouched = weak_kind == UNTOUCHED
+    weak_dropped = int((dropped & ~untouched).sum())
+
+    def area(weak: np.ndarray) -> float | None:
+        return auroc(values[untouched], values[weak])
+
+    def counts(chosen: np.ndarray) -> dict[str, Any]:
+        return {"pairs": int(chosen.sum()), "dropped": int(dropped[chosen].sum())}
+
+    kinds = {"untouched": counts(untouched)}
+    for kind in np.unique(weak_kind[~untouched]).tolist():
+        chosen = weak_kind == kind
+        kinds[kind] = {**counts(chosen), "auroc": area(chosen)}
+    return {
+        "pairs": len(values),
+        "dropped": int(dropped.sum()),
+        "dropped_share": _share(int(dropped.sum()), len(values)),
+        "precision": _share(weak_dropped, int(dropped.sum())),
+        "recall": _share(weak_dropped, int((~untouched).sum())),
+        "auroc": area(~untouched),
+        "kinds": kinds,
+    }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

@@ -1,0 +1,114 @@
+"""Similarity matrices on disk: global and local apart, with row and column ids, so that fusion runs no tower."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from iebaker import similarity
+from iebaker.datasets import loading
+from iebaker.datasets.loading import Member
+from iebaker.encoding import Encoder
+from iebaker.model.towers import TowerOutput
+from iebaker.params import SimilarityParams
+
+GLOBAL, LOCAL = "global", "local"
+SPLITS = ("val", "test")
+# matrices of one split: texts x images, training texts x images, texts x training images
+EVALUATION, BANK_TEXTS, BANK_IMAGES = "", "bank_texts_", "bank_images_"
+BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One side of a matrix: features of its distinct items, and the row of each item among them."""
+
+    features: TowerOutput
+    row: np.ndarray
+
+
+class MatrixError(ValueError):
+    """A folder of matrices lacks a file."""
+
+
+def export_split(encoder: Encoder, member: int, split: str, params: SimilarityParams, bank: int, folder: Path) -> None:
+    """Write the matrices of one split of one member.
+
+    `folder` gets `global.npy` and, where the local similarity was trained, `local.npy`, both (N_text, N_image) float32;
+    `texts.parquet` (caption_id, caption, image_of_text) and `images.parquet` (image_id, filename), one row each for
+    every row and column; and with a bank the same matrices against training texts and training images.
+
+    Args:
+        encoder: of the trained model.
+        member: index of the benchmark in the corpus.
+        split: "val" or "test".
+        params: whether there is a local similarity, and whether padding counts in it.
+        bank: training queries of each side for `querybank`; 0 for none.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = encoder.members[member].manifest
+    chosen = loading.split_of(encoder.members[member], split)
+    name = f"{encoder.members[member].name} {split}"
+    texts = Encoded(*encoder.all_texts(chosen.captions, name))
+    images = _images(encoder, member, chosen.image_ids, name)
+    write_matrices(texts, images, params, folder, EVALUATION)
+    filenames = manifest.drop_duplicates("image_id").set_index("image_id")["filename"]
+    rows = {"caption_id": chosen.caption_ids, "caption": chosen.captions, "image_of_text": chosen.image_of_text}
+    pd.DataFrame(rows).to_parquet(folder / "texts.parquet", index=False)
+    columns = {"image_id": chosen.image_ids, "filename": filenames[chosen.image_ids].to_numpy()}
+    pd.DataFrame(columns).to_parquet(folder / "images.parquet", index=False)
+    if bank:
+        captions, image_ids = training_bank(encoder.members, member, bank)
+        write_matrices(Encoded(*encoder.all_texts(captions, f"{name} bank")), images, params, folder, BANK_TEXTS)
+        write_matrices(texts, _images(encoder, member, image_ids, f"{name} bank"), params, folder, BANK_IMAGES)
+
+
+def training_bank(members: list[Member], member: int, size: int) -> tuple[list[str], np.ndarray]:
+    """`size` distinct training captions and `size` training images of a member, the same on every call."""
+    pairs, _ = loading.training_pairs(members)
+    pairs = pairs[pairs["member"] == member]
+    stream = loading.stream(0, loading.DATA_STREAM)
+    captions, image_ids = pairs["caption"].unique(), pairs["image_id"].unique()
+    return stream.permutation(captions)[:size].tolist(), np.sort(stream.permutation(image_ids)[:size])
+
+
+def write_matrices(texts: Encoded, images: Encoded, params: SimilarityParams, folder: Path, prefix: str) -> None:
+    """Write `<prefix>global.npy` and, with a local similarity, `<prefix>local.npy`, as memory maps."""
+    values = similarity.global_similarity(texts.features.pooled, images.features.pooled).numpy()
+    _write(folder / f"{prefix}{GLOBAL}.npy", values, texts.row)
+    if params.local_loss:
+        padding = _numpy(texts.features.padding) if params.mask_padding else None
+        tokens = _numpy(texts.features.tokens), _numpy(images.features.tokens)
+        similarity.write_local_similarity(values, *tokens, padding, params.precision)
+        _write(folder / f"{prefix}{LOCAL}.npy", values, texts.row)
+
+
+def open_matrix(folder: Path, kind: str, prefix: str = EVALUATION) -> np.ndarray | None:
+    """A memory-mapped matrix of `export_split`; None for a local one that was not trained or a bank that was not asked for.
+
+    Raises:
+        MatrixError: if the folder has no global similarities of the split itself.
+    """
+    path = folder / f"{prefix}{kind}.npy"
+    if path.exists():
+        return np.load(path, mmap_mode="r")
+    if kind == GLOBAL and prefix == EVALUATION:
+        raise MatrixError(f"{path} is missing; run `dvc repro export_similarity`")
+    return None
+
+
+def _images(encoder: Encoder, member: int, image_ids: np.ndarray, progress: str) -> Encoded:
+    return Encoded(encoder.all_images(member, image_ids, progress), np.arange(len(image_ids)))
+
+
+def _write(path: Path, distinct: np.ndarray, row: np.ndarray) -> None:
+    out = np.lib.format.open_memmap(path, "w+", np.float32, (len(row), distinct.shape[1]))
+    for start in range(0, len(row), BLOCK):
+        out[start : start + BLOCK] = distinct[row[start : start + BLOCK]]
+    out.flush()
+
+
+def _numpy(values: Tensor) -> np.ndarray:
+    return values.numpy()

@@ -1,0 +1,1 @@
+"""Recall at K under ties, caption ceilings, intervals and tests (method: Evaluation)."""

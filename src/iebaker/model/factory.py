@@ -1,0 +1,220 @@
+"""Models by open_clip's names, hub ids and checkpoints; saved and loaded to the bit."""
+
+import json
+import logging
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import nn
+
+from iebaker.model import packaged
+from iebaker.model.compat import open_clip
+from iebaker.model.preprocess import Preprocess
+from iebaker.model.tokens import Tokenizer
+from iebaker.model.towers import RetrievalModel
+from iebaker.params import ModelParams
+
+CONFIGS = Path(__file__).parent / "configs"
+CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".npz")
+PACKAGED = "packaged"
+LOCAL_DIRECTORY = "local-dir:"
+
+WEIGHTS_FILE = "model.safetensors"
+DESCRIPTION_FILE = "model.json"
+# open_clip's own name for it: it can then load the folder as local-dir:FOLDER
+CONFIG_FILE = "open_clip_config.json"
+
+open_clip.add_model_config(CONFIGS)
+
+
+class ModelError(ValueError):
+    """A model that cannot be made from its parameters; the message says what to change."""
+
+
+def create(params: ModelParams) -> RetrievalModel:
+    """The model that `params` name, its trunks locked as they say.
+
+    `name` is one of open_clip's or of `configs/`, hf-hub:ORG/REPOSITORY, or local-dir:FOLDER. `pretrained` is a tag
+    of open_clip for that name, a checkpoint file (a state dict, plain or under "state_dict", as RemoteCLIP and
+    GeoRSCLIP publish it), "packaged" for the weights of the extra `towers`, or "" to start from random weights.
+    OpenAI's weights and what was fine-tuned from them (RemoteCLIP, GeoRSCLIP) need a name ending in -quickgelu:
+    with a tag this is checked, a file does not tell.
+
+    Raises:
+        ModelError: for unknown names, weights that are missing, unreachable, or belong to another model.
+        MissingTowerError: for packaged towers that are not installed.
+    """
+    schema, _ = open_clip.factory.parse_model_name(params.name)
+    _check_weights(params, schema)
+    config = _configuration(params.name)
+    preprocess = packaged.IMAGE_PREPROCESS if params.pretrained == PACKAGED else None
+    clip = _build(params, config, preprocess)
+    if params.pretrained == PACKAGED:
+        packaged.load_image_weights(clip.visual.trunk)
+        packaged.load_text_weights(clip.text.transformer)
+    folder = Path(params.name.removeprefix(LOCAL_DIRECTORY)) if schema == "local-dir" else None
+    model = RetrievalModel(
+        clip, _tokenizer(params.name, config, folder), _preprocess(clip, params.name), params.name, config
+    )
+    model.lock(image=params.lock_image, text=params.lock_text)
+    return model
+
+
+def save(model: RetrievalModel, folder: Path, description: dict[str, Any]) -> None:
+    """Write `model` to `folder`: weights, configuration and preprocessing, tokenizer, and `description` as it is.
+
+    Equal models give equal bytes: no versions, times or paths are written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # tied weights are stored twice: safetensors refuses shared memory
+    weights = {name: value.detach().cpu().clone().contiguous() for name, value in model.clip.state_dict().items()}
+    save_file(weights, folder / WEIGHTS_FILE)
+    settings = model.preprocess
+    preprocess = {
+        "size": [settings.size, settings.size],
+        "mean": list(settings.mean),
+        "std": list(settings.std),
+        "interpolation": settings.interpolation,
+    }
+    # open_clip names the text tower's weights otherwise unless it is told that it stands alone
+    config = {**model.config, "custom_text": True}
+    _write_json(folder / CONFIG_FILE, {"model_cfg": config, "preprocess_cfg": preprocess})
+    _write_json(folder / DESCRIPTION_FILE, {"name": model.name, **description})
+    _save_text_files(model, folder)
+
+
+def load(folder: Path) -> RetrievalModel:
+    """The model of a folder written by `save`: the same features to the bit, without any network.
+
+    Raises:
+        ModelError: if a file is missing or does not fit.
+    """
+    for name in (WEIGHTS_FILE, CONFIG_FILE, DESCRIPTION_FILE):
+        if not (folder / name).is_file():
+            raise ModelError(f"{folder}: {name} is missing; this is no complete model folder")
+    description = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
+    source = f"{LOCAL_DIRECTORY}{folder}"
+    config = _configuration(source)
+    clip = _build(ModelParams(name=source), config, None)
+    tokenizer = _tokenizer(source, config, folder)
+    return RetrievalModel(clip, tokenizer, _preprocess(clip, description["name"]), description["name"], config)
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """What `save` was given as description, with the model's `name`."""
+    return json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
+
+
+def _check_weights(params: ModelParams, schema: str | None) -> None:
+    """Refuse weights that open_clip would not find, or load with a warning into the wrong activation."""
+    name, pretrained = params.name, params.pretrained
+    if not pretrained:
+        return
+    if schema is not None:
+        raise ModelError(f"model.pretrained={pretrained!r}: {name} brings its own weights; leave pretrained empty")
+    if pretrained == PACKAGED:
+        _check_packaged(name)
+        return
+    if Path(pretrained).suffix in CHECKPOINT_SUFFIXES or Path(pretrained).is_file():
+        if not Path(pretrained).is_file():
+            raise ModelError(f"model.pretrained={pretrained!r}: no such file")
+        return
+    tag = open_clip.pretrained.get_pretrained_cfg(name, pretrained)
+    if not tag:
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
+        raise ModelError(f"model.pretrained={pretrained!r}: neither a file nor a tag of {name} (its tags: {tags})")
+    if tag.get("quick_gelu", False) and not _configuration(name).get("quick_gelu", False):
+        raise ModelError(
+            f"model.name={name!r}: the weights {pretrained!r} were trained with the activation QuickGELU, this name "
+            f"builds GELU and would silently give other numbers; use model.name={name + '-quickgelu'!r}"
+        )
+
+
+def _check_packaged(name: str) -> None:
+    config = _configuration(name)
+    found = config["vision_cfg"].get("timm_model_name"), config["text_cfg"].get("hf_model_name")
+    if found != (packaged.IMAGE_MODEL, packaged.TEXT_MODEL):
+        raise ModelError(f"model.pretrained='packaged': {name} does not use the packaged towers; use a tag or a file")
+
+
+def _configuration(name: str) -> dict[str, Any]:
+    """open_clip's configuration of `name`.
+
+    Raises:
+        ModelError: for an unknown name, or a hub or folder that gives none.
+    """
+    try:
+        config = open_clip.get_model_config(name)
+    except Exception as error:  # the hub client has many, all for "could not be read"
+        raise ModelError(f"model.name={name!r}: its configuration could not be read: {error}") from error
+    if config is None:
+        ours = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.json")))
+        raise ModelError(f"model.name={name!r} is unknown; there: {ours}, and what open_clip.list_models() names")
+    return config
+
+
+def _build(params: ModelParams, config: dict[str, Any], preprocess: dict[str, Any] | None) -> nn.Module:
+    """open_clip's model, both towers standing alone, with the weights that `params` name."""
+    text = deepcopy(config["text_cfg"])
+    if "hf_model_name" in text:
+        text["hf_model_pretrained"] = False
+        text["hf_model_name"] = str(_text_files(text["hf_model_name"], params.name))
+    pretrained = None if params.pretrained in ("", PACKAGED) else params.pretrained
+    # open_clip warns of random weights, which are what "" asks for
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        return open_clip.create_model(
+            params.name, pretrained, force_custom_text=True, force_preprocess_cfg=preprocess, text_cfg=text
+        )
+    except (RuntimeError, OSError, ValueError) as error:
+        hint = "the weights could not be fetched, or belong to another model; " if pretrained else ""
+        raise ModelError(f"model.name={params.name!r}, pretrained={params.pretrained!r}: {hint}{error}") from error
+    finally:
+        logging.disable(level)
+
+
+def _text_files(symbolic: str, source: str) -> Path | str:
+    """Where a Hugging Face tower's files are: in the model's folder, in the package, or a hub id."""
+    folder = Path(source.removeprefix(LOCAL_DIRECTORY))
+    if source.startswith(LOCAL_DIRECTORY) and (folder / "config.json").is_file():
+        return folder
+    return packaged.text_model_path() if symbolic == packaged.TEXT_MODEL else symbolic
+
+
+def _tokenizer(name: str, config: dict[str, Any], folder: Path | None) -> Tokenizer:
+    text = config["text_cfg"]
+    if text.get("hf_tokenizer_name") == packaged.TEXT_MODEL and folder is None:
+        path = str(packaged.text_model_path())
+        return Tokenizer(open_clip.tokenizer.HFTokenizer(path, context_length=text["context_length"]))
+    try:
+        return Tokenizer(open_clip.get_tokenizer(name))
+    except (OSError, ImportError) as error:
+        raise ModelError(f"model.name={name!r}: its tokenizer could not be loaded: {error}") from error
+
+
+def _preprocess(clip: nn.Module, name: str) -> Preprocess:
+    settings = clip.visual.preprocess_cfg
+    size = settings["size"]
+    height, width = size if isinstance(size, (tuple, list)) else (size, size)
+    if height != width:
+        raise ModelError(f"model.name={name!r} reads images of {height} x {width} pixels; only squares are supported")
+    return Preprocess(height, tuple(settings["mean"]), tuple(settings["std"]), settings["interpolation"])
+
+
+def _save_text_files(model: RetrievalModel, folder: Path) -> None:
+    """What a Hugging Face text tower needs beside its weights: configuration and tokenizer."""
+    if "hf_tokenizer_name" in model.config["text_cfg"]:
+        model.tokenizer.wrapped.save_pretrained(folder)
+    if "hf_model_name" in model.config["text_cfg"]:
+        settings = model.clip.text.config.to_dict()
+        # versions and paths say nothing of the model, and would change its hash
+        for key in ("transformers_version", "_name_or_path"):
+            settings.pop(key, None)
+        _write_json(folder / "config.json", settings)
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,78 @@
+"""The reasoning head: which keyword stood at a masked position, judging by image and rest of the caption.
+
+method: KER 3; after the interaction encoder of IRRA (Jiang and Ye, CVPR 2023).
+"""
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+
+from iebaker.model.compat import open_clip
+
+LayerNorm, QuickGELU = open_clip.transformer.LayerNorm, open_clip.transformer.QuickGELU
+
+
+class KeywordHead(nn.Module):
+    """Masked words attend to the image's patches, then to each other; masked positions are classified.
+
+    There is no residual around the cross-attention and no padding mask, as published.
+    """
+
+    def __init__(self, width: int, vocabulary_size: int, layers: int = 2, heads: int | None = None) -> None:
+        """Build the head with random weights.
+
+        Args:
+            width: d, the joint space's dimension.
+            vocabulary_size: V, number of labels.
+            layers: self-attention blocks after the cross-attention.
+            heads: attention heads; one for every 64 of `width` unless given.
+        """
+        super().__init__()
+        heads = heads or max(width // 64, 1)
+        self.ln_pre_t = LayerNorm(width)
+        self.ln_pre_i = LayerNorm(width)
+        self.cross_attn = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.cross_modal_transformer = open_clip.transformer.Transformer(width, layers, heads, act_layer=QuickGELU)
+        self.ln_post = LayerNorm(width)
+        self.mlm_head = nn.Sequential(
+            OrderedDict(
+                dense=nn.Linear(width, width),
+                gelu=QuickGELU(),
+                ln=LayerNorm(width),
+                fc=nn.Linear(width, vocabulary_size),
+            )
+        )
+        self._initialise(width, layers)
+
+    def fuse(self, masked_text_tokens: Tensor, image_tokens: Tensor) -> Tensor:
+        """Text tokens (B, L, d) informed by image tokens (B, P, d) and each other: (B, L, d)."""
+        patches = self.ln_pre_i(image_tokens)
+        fused, _ = self.cross_attn(self.ln_pre_t(masked_text_tokens), patches, patches, need_weights=False)
+        return self.ln_post(self.cross_modal_transformer(fused))
+
+    def forward(self, masked_text_tokens: Tensor, image_tokens: Tensor, masked: Tensor) -> Tensor:
+        """Scores of the vocabulary at masked positions only.
+
+        Args:
+            masked_text_tokens: (B, L, d), the masked captions' projected tokens.
+            image_tokens: (B, P, d), their images' projected patches.
+            masked: (B, L) bool, True at masked positions.
+
+        Returns:
+            (n, V), the n masked positions in row-major order; n may be 0.
+        """
+        return self.mlm_head(self.fuse(masked_text_tokens, image_tokens)[masked])
+
+    def _initialise(self, width: int, layers: int) -> None:
+        """CLIP's initialisation of its text transformer (Radford et al., 2021)."""
+        attention, residual = width**-0.5, width**-0.5 * (2 * max(layers, 1)) ** -0.5
+        hidden = (2 * width) ** -0.5
+        blocks = self.cross_modal_transformer.resblocks
+        for module in (self.cross_attn, *(block.attn for block in blocks)):
+            nn.init.normal_(module.in_proj_weight, std=attention)
+            nn.init.normal_(module.out_proj.weight, std=residual)
+        for block in blocks:
+            nn.init.normal_(block.mlp.c_fc.weight, std=hidden)
+            nn.init.normal_(block.mlp.c_proj.weight, std=residual)
+        nn.init.normal_(self.mlm_head.dense.weight, std=hidden)
+        nn.init.normal_(self.mlm_head.fc.weight, std=residual)

@@ -1,0 +1,75 @@
+"""The iEBAKER training objective (method: Objective).
+
+    CE(s S[m_g]) + CE(s S^T[m_g]) + CE(L[m_l]) + CE(L^T[m_l]) + w CE_keywords
+
+S is the global, L the local similarity of a batch, m_g and m_l say which pairs stay as anchors (eba.py), s is the
+exponential of the fixed logit scale.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def contrastive_loss(logits: Tensor, keep: Tensor | None = None) -> Tensor:
+    """Cross-entropy in both directions over the anchors that are kept: CE(Z[m]) + CE(Z^T[m]).
+
+    A dropped pair loses its row in both directions; its column remains, so it is still a negative of the others.
+    A repeated caption in the batch counts as a negative of its copies, as published.
+
+    Args:
+        logits: (B, B) scaled similarities, texts x images, positives on the diagonal.
+        keep: (B,) bool, True for anchors that stay, at least one; None keeps all.
+
+    Returns:
+        Scalar float32: the sum of the two directions, each a mean over the anchors kept.
+    """
+    logits = logits.float()
+    anchors = torch.arange(len(logits), device=logits.device)
+    if keep is not None:
+        anchors = anchors[keep]
+    return F.cross_entropy(logits[anchors], anchors) + F.cross_entropy(logits.T[anchors], anchors)
+
+
+def retrieval_loss(
+    global_similarity: Tensor | None,
+    local_similarity: Tensor | None,
+    keep_global: Tensor | None,
+    keep_local: Tensor | None,
+    scale: float,
+) -> Tensor:
+    """Global plus local contrastive loss.
+
+    Args:
+        global_similarity: (B, B) cosines S, texts x images, not scaled; None switches the global loss off.
+        local_similarity: (B, B) local similarities L, already scaled by `scale`; None switches the local loss off.
+        keep_global: (B,) bool, anchors of the global loss; None keeps all.
+        keep_local: (B,) bool, anchors of the local loss; None keeps all.
+        scale: s, the exponential of the logit scale.
+
+    Raises:
+        ValueError: if both similarities are None.
+    """
+    losses = []
+    if global_similarity is not None:
+        losses.append(contrastive_loss(scale * global_similarity.float(), keep_global))
+    if local_similarity is not None:
+        losses.append(contrastive_loss(local_similarity, keep_local))
+    if not losses:
+        raise ValueError("retrieval_loss needs the global or the local similarity; both are None")
+    return sum(losses[1:], losses[0])
+
+
+def keyword_loss(scores: Tensor, classes: Tensor) -> Tensor:
+    """Cross-entropy of the masked keywords, CE_keywords (method: KER 3).
+
+    Args:
+        scores: (n, V) logits at the n masked positions of the batch.
+        classes: (n,) int64 class of the keyword token behind each mask.
+
+    Returns:
+        Scalar float32: the mean over the masked positions; 0, with gradient 0, when nothing is masked.
+    """
+    if len(classes) == 0:
+        return scores.float().sum()
+    return F.cross_entropy(scores.float(), classes)

@@ -1,0 +1,239 @@
+"""Typed parameters: one model a section of params.yaml, unknown keys refused.
+
+PyYAML reads `1e-5` as a string and command-line overrides write `3e-05`; the declared field types turn
+both into the number that is meant. Nothing here knows of files or stages.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class ParameterError(ValueError):
+    """A parameter is unknown, has the wrong type or an impossible value."""
+
+
+class Section(BaseModel):
+    """A section of params.yaml: immutable, and every key must be known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataParams(Section):
+    """`data.<benchmark>`: where a benchmark comes from and how it is laid out."""
+
+    source: str | list[str] = Field(
+        description="synthetic; or one or several http(s) URLs, local folders, annotation files and zips of images"
+    )
+    sha256: str | list[str] = Field("", description="checksum of each URL or file of `source`, in order; '' unknown")
+    format: Literal["karpathy", "nwpu", "parquet", "csv"] = "karpathy"
+    annotations: str = Field("", description="annotation file among what `source` gives; '' finds it")
+    images: str = Field("", description="folder or zip of images among what `source` gives; '' looks everywhere")
+    image_size: PositiveInt = Field(224, description="side in pixels of the stored square images")
+    validation_share: float = Field(
+        0.0, ge=0, lt=1, description="share of train held out by a hash of the file name; for sources without val"
+    )
+    missing: Literal["refuse", "exclude"] = Field(
+        "refuse", description="captions without image, images without caption, empty captions, unreadable images"
+    )
+
+    @property
+    def checked_sources(self) -> list[tuple[str, str]]:
+        """Each place of `source` with its checksum, '' where unknown."""
+        sources = [self.source] if isinstance(self.source, str) else self.source
+        checksums = [self.sha256] if isinstance(self.sha256, str) else self.sha256
+        return list(zip(sources, checksums if any(checksums) else [""] * len(sources), strict=True))
+
+    @model_validator(mode="after")
+    def _checksums_fit(self) -> "DataParams":
+        sources = 1 if isinstance(self.source, str) else len(self.source)
+        checksums = [self.sha256] if isinstance(self.sha256, str) else self.sha256
+        if any(checksums) and len(checksums) != sources:
+            raise ValueError(f"sha256 has {len(checksums)} entries, source {sources}; give one each, '' if unknown")
+        for checksum in filter(None, checksums):
+            if not re.fullmatch("[0-9a-f]{64}", checksum):
+                raise ValueError(f"sha256={checksum!r} is not a SHA-256 (64 lower-case hexadecimal digits)")
+        return self
+
+
+class SyntheticParams(Section):
+    """`synthetic`: the embedded benchmark of drawn overhead scenes."""
+
+    train: PositiveInt = 2000
+    val: PositiveInt = 250
+    test: PositiveInt = 300
+    image_size: int = Field(96, ge=32)
+    weak_rate: float = Field(0.2, ge=0, le=1, description="share of training captions replaced by weakly correlated ones")
+    seed: int = Field(0, ge=0)
+
+
+class ModelParams(Section):
+    """`model`: the towers, by open_clip's names."""
+
+    name: str = Field(description="an open_clip model name, hf-hub:..., local-dir:..., or a config of iebaker/model/configs")
+    pretrained: str = Field("", description="open_clip pretrained tag or local checkpoint; '' trains from scratch")
+    lock_image: bool = Field(False, description="freeze the image trunk; its projection still trains")
+    lock_text: bool = Field(False, description="freeze the text trunk; its projection still trains")
+
+
+class TrainParams(Section):
+    """`train`: the recipe (method: Objective)."""
+
+    epochs: PositiveInt = 7
+    batch_size: int = Field(100, ge=1)
+    pairs: Literal["all", "one_per_image"] = "all"
+    lr: float = Field(1.5e-5, gt=0)
+    head_lr: float = Field(0.0, ge=0, description="learning rate of untrained heads; 0: the same as lr")
+    weight_decay: float = Field(0.7, ge=0)
+    warmup_steps: int = Field(200, ge=0)
+    grad_clip: float = Field(50.0, gt=0)
+    logit_scale: float = Field(2.996, description="natural logarithm of s, fixed")
+    crop_scale: float = Field(0.9, gt=0, le=1, description="smallest area share of the random crop; 1: no augmentation")
+    flip: bool = False
+    injected_rate: float = Field(0.0, ge=0, le=1, description="share of training captions swapped for another image's, to audit the elimination")
+    precision: Literal["float32", "bfloat16"] = "float32"
+    device: str = "auto"
+    threads: int = Field(2, ge=1, description="CPU threads: part of the recipe, sums depend on it")
+
+
+class EbaParams(Section):
+    """`eba`: eliminate before align (method: EBA)."""
+
+    scheme: Literal["none", "coupled", "decoupled"] = "decoupled"
+    drop_ratio: float = Field(0.01, ge=0, lt=1)
+    start_epoch: int = Field(4, ge=0)
+    bank: Literal["filled", "reference"] = "filled"
+    bank_size: Literal["epoch"] | PositiveInt = Field("epoch", description="entries, or one epoch of the corpus")
+
+
+class KeywordsParams(Section):
+    """`keywords`: mining (method: KER 1)."""
+
+    size: PositiveInt = 512
+    min_count: PositiveInt = 5
+
+
+class KerParams(Section):
+    """`ker`: keyword explicit reasoning (method: KER)."""
+
+    enabled: bool = True
+    weight: float = Field(0.5, ge=0)
+    layers: int = Field(2, ge=0)
+    mask_ratio: float = Field(1.0, ge=0, le=1)
+    alignment: Literal["token", "reference"] = "token"
+    vocabulary: Literal["keywords", "full"] = "keywords"
+
+
+class SimilarityParams(Section):
+    """`similarity`: how pairs are scored (method: Similarity)."""
+
+    global_weight: float = Field(0.6, ge=0)
+    local_weight: float = Field(0.4, ge=0)
+    local_loss: bool = Field(True, description="train the local similarity; false: a plain CLIP fine-tune")
+    standardise: bool = Field(False, description="divide S and L by their standard deviation on validation before fusion")
+    mask_padding: bool = True
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class SarParams(Section):
+    """`sar`: sort after reversed retrieval (method: SAR)."""
+
+    method: Literal["auto", "none", "sort", "weighted", "soft", "querybank", "sinkhorn"] = "auto"
+    candidates: PositiveInt = Field(30, description="K: top items per query that are re-ranked by sort and weighted")
+    bank_size: int = Field(1000, ge=0, description="training queries of each side whose similarities are exported for querybank")
+    weight_forward: float = Field(1.0, description="W1 of weighted")
+    weight_reverse: float = Field(0.7, description="W2 of weighted")
+    decay: float = Field(0.05, ge=0, description="xi of weighted")
+    strength: float = Field(
+        1.0, ge=0, description="lambda of soft and querybank, in standard deviations of the validation matrix; .inf: reversed retrieval alone"
+    )
+    beta: float = Field(2.0, gt=0, description="inverse temperature of soft, querybank and sinkhorn, per standard deviation of the validation matrix")
+    iterations: PositiveInt = Field(20, description="of sinkhorn")
+
+
+class TrainingConfig(Section):
+    """Everything that shapes one training: what `configure` resolves and `train` reads."""
+
+    corpus: str
+    variant: str
+    model: ModelParams
+    train: TrainParams = TrainParams()
+    eba: EbaParams = EbaParams()
+    ker: KerParams = KerParams()
+    similarity: SimilarityParams = SimilarityParams()
+
+
+def parse(model: type[Model], values: Any, where: str) -> Model:
+    """Validate `values` as `model`; `where` names the place in the message.
+
+    Raises:
+        ParameterError: naming every key, its value and what is expected.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            key = ".".join([where, *map(str, problem["loc"])]).strip(".")
+            given = "" if problem["type"] == "missing" else f" (given: {problem['input']!r})"
+            lines.append(f"{key}: {problem['msg']}{given}")
+        raise ParameterError("params: " + "; ".join(lines)) from error
+
+
+def merge(base: Mapping[str, Any], *layers: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Overlay nested mappings, later layers winning key by key; lists and scalars are replaced whole."""
+    result = dict(base)
+    for layer in layers:
+        for key, value in (layer or {}).items():
+            nested = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+            result[key] = merge(result[key], value) if nested else value
+    return result
+
+
+RESOLVED_SECTIONS = ("model", "train", "eba", "ker", "similarity")
+# what users switch on the command line must not be shadowed by the settings of a corpus
+SWITCHES = (("eba", "scheme"), ("ker", "enabled"), ("sar", "method"))
+
+
+def resolve(params: Mapping[str, Any], corpus: str, variant: str) -> TrainingConfig:
+    """One training's parameters: defaults < `settings.<corpus>` < `overrides.<variant>`.
+
+    Raises:
+        ParameterError: for unknown names, misspelt keys, impossible values, or a switch inside `settings`.
+    """
+    for group, name in (("members", corpus), ("overrides", variant)):
+        if name not in params.get(group, {}):
+            known = ", ".join(params.get(group, {})) or "none"
+            raise ParameterError(f"params: {group}.{name} is not defined (there: {known}); add it to params.yaml")
+    settings = params.get("settings", {}).get(corpus) or {}
+    for section, key in SWITCHES:
+        if key in (settings.get(section) or {}):
+            raise ParameterError(
+                f"params: settings.{corpus}.{section}.{key} would shadow -S {section}.{key}=...; set it in the section or in overrides"
+            )
+    base = {section: params.get(section, {}) for section in RESOLVED_SECTIONS}
+    merged = merge(base, settings, params["overrides"][variant])
+    return parse(TrainingConfig, {"corpus": corpus, "variant": variant, **merged}, f"{corpus}/{variant}")
+
+
+def similarity_of(params: Mapping[str, Any], corpus: str, variant: str) -> SimilarityParams:
+    """The `similarity` section of one variant, with the fusion weights that its evaluation uses."""
+    return resolve(params, corpus, variant).similarity
+
+
+# fusion happens after the towers have run: these never cause a training
+FUSION = {"global_weight", "local_weight", "standardise"}
+
+
+def canonical(config: TrainingConfig) -> dict[str, Any]:
+    """The parts of a configuration that shape a training, as plain data: what may change its hash."""
+    values = config.model_dump(exclude={"similarity": FUSION})
+    if config.eba.scheme == "none":
+        values["eba"] = {"scheme": "none"}
+    if not config.ker.enabled:
+        values["ker"] = {"enabled": False}
+    return values

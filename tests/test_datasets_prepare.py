@@ -1,0 +1,159 @@
+"""Preparing: pixels, hashes and manifest against plain Pillow, numpy and imagehash; the same bytes on every run."""
+
+import hashlib
+import io
+import json
+
+import imagehash
+import numpy as np
+import pandas as pd
+import pytest
+from datasets_builders import encoded, karpathy, noise, write_source
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from iebaker.datasets import manifest, prepare
+from iebaker.datasets.files import DataError
+from iebaker.params import DataParams
+
+
+def run(tmp_path, source, name="prepared", **params):
+    summary = prepare.prepare(source, DataParams(source="local", **{"image_size": 32, **params}), tmp_path / name)
+    return summary, manifest.read(tmp_path / name / "manifest.parquet"), np.load(tmp_path / name / "pixels.npy")
+
+
+def test_manifest_pixels_and_summary(tmp_path):
+    summary, table, pixels = run(tmp_path, write_source(tmp_path / "source"))
+    assert table["image_id"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3] and table["caption_id"].tolist() == list(range(8))
+    assert table["caption"][2] == "caption 0 of port_2.jpg ."
+    assert table["scene"].tolist()[::2] == ["airport", "port", "", "river"]
+    assert pixels.shape == (4, 32, 32, 3) and pixels.dtype == np.uint8
+    for row in table.itertuples():
+        image = Image.open(tmp_path / "source/images" / row.filename)
+        assert np.array_equal(pixels[row.image_id], np.asarray(image))
+        assert row.phash == int(str(imagehash.phash(image)), 16)
+    assert summary == json.loads((tmp_path / "prepared/summary.json").read_text())
+    assert summary["images"] == {"train": 2, "val": 1, "test": 1} and summary["captions"]["train"] == 4
+    assert summary["pixels_sha256"] == hashlib.sha256(pixels.tobytes()).hexdigest()
+    assert summary["manifest_sha256"] == manifest.digest(table)
+    assert summary["exclusions"] == [] and summary["excluded"] == {}
+
+
+def test_same_bytes_on_every_run_and_nothing_else_left(tmp_path):
+    source = write_source(tmp_path / "source")
+    run(tmp_path, source, "first")
+    run(tmp_path, source, "second")
+    run(tmp_path, source, "second")
+    for file in ("manifest.parquet", "pixels.npy", "summary.json"):
+        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second", "source"]
+
+
+def damaged_source(folder):
+    write_source(folder)
+    (folder / "images/airport_1.jpg").write_bytes(encoded(0)[:-200])
+    (folder / "images/river_4.jpg").write_text("<!DOCTYPE html>")
+    return folder
+
+
+def test_unreadable_images_are_refused_by_name(tmp_path):
+    with pytest.raises(
+        DataError, match=r"unreadable image: airport_1\.jpg \[dataset\.json, images\[0\].*truncated.*river_4"
+    ):
+        run(tmp_path, damaged_source(tmp_path / "source"))
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_unreadable_images_are_excluded_and_counted(tmp_path):
+    summary, table, pixels = run(tmp_path, damaged_source(tmp_path / "source"), missing="exclude")
+    assert summary["excluded"] == {"unreadable image": 2}
+    assert [item["filename"] for item in summary["exclusions"]] == ["airport_1.jpg", "river_4.jpg"]
+    assert summary["exclusions"][1]["detail"] == "cannot identify image file"
+    # what remains moves up, in the array and in the manifest alike
+    assert table["filename"].unique().tolist() == ["port_2.jpg", "00003.jpg"] and pixels.shape[0] == 2
+    assert np.array_equal(pixels[1], np.asarray(Image.open(tmp_path / "source/images/00003.jpg")))
+    assert summary["pixels_sha256"] == hashlib.sha256(pixels.tobytes()).hexdigest()
+
+
+def test_no_readable_image_at_all(tmp_path):
+    source = write_source(tmp_path / "source")
+    for image in (source / "images").iterdir():
+        image.write_text("version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(DataError, match="there must be an image"):
+        run(tmp_path, source, missing="exclude")
+
+
+def test_more_images_than_a_chunk_keep_their_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, "CHUNK", 3)
+    names = {f"port_{number}.jpg": "train" for number in range(11)}
+    _, table, pixels = run(tmp_path, write_source(tmp_path / "source", karpathy(names), names))
+    assert table["filename"].unique().tolist() == list(names)
+    for number in range(11):
+        assert np.array_equal(pixels[number], np.asarray(Image.open(io.BytesIO(encoded(number)))))
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40))
+def test_square_has_the_size_and_keeps_what_fits(width, height, size):
+    image = Image.fromarray(noise(0, width, height))
+    result = prepare.square(image, size)
+    assert result.size == (size, size)
+    if min(width, height) == size:
+        left, top = (width - size) // 2, (height - size) // 2
+        assert np.array_equal(result, np.asarray(image)[top : top + size, left : left + size])
+
+
+def test_square_of_a_flat_image_is_flat_and_centred():
+    wide = np.zeros((40, 120, 3), np.uint8)
+    wide[:, 40:80] = 200
+    assert (np.asarray(prepare.square(Image.fromarray(wide), 20))[:, 2:-2] == 200).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])
+def test_every_image_mode_becomes_rgb(mode):
+    buffer = io.BytesIO()
+    Image.fromarray(noise(0)).convert(mode).save(buffer, "TIFF")
+    pixels, _ = prepare.decode(buffer.getvalue(), 32)
+    assert len(pixels) == 32 * 32 * 3
+
+
+def table(**changes):
+    values = {
+        "image_id": [0, 0, 1],
+        "caption_id": [0, 1, 2],
+        "filename": ["a", "a", "b"],
+        "caption": ["x", "y", "z"],
+        "split": ["train", "train", "val"],
+        "scene": ["", "", ""],
+        "weak": ["", "", ""],
+        "phash": np.array([1, 1, 2**63 + 1], np.uint64),
+    }
+    return pd.DataFrame({**values, **changes})
+
+
+def test_manifest_survives_the_file(tmp_path):
+    manifest.write(table(), tmp_path / "m.parquet")
+    again = manifest.read(tmp_path / "m.parquet")
+    assert manifest.digest(again) == manifest.digest(table()) and again["phash"].dtype == np.uint64
+    assert manifest.digest(table(caption=["x", "y", "Z"])) != manifest.digest(table())
+    assert manifest.images_of(again)["filename"].tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_id": [1, 1, 2]}, "must start at 0"),
+        ({"image_id": [0, 0, 2]}, "row 2: image_id = 2"),
+        ({"image_id": [0, 1, 0]}, "row 2: image_id = 0"),
+        ({"caption_id": [0, 2, 1]}, "row 1: caption_id = 2"),
+        ({"filename": ["a", "c", "b"]}, "row 0: filename"),
+        ({"caption": ["x", " ", "z"]}, "row 1: caption = ' '"),
+        ({"split": ["train", "test", "val"]}, "row 0: split"),
+        ({"split": ["train", "train", "dev"]}, "row 2: split = 'dev'"),
+        ({"phash": np.array([1, 2, 3], np.uint64)}, "row 0: phash"),
+        ({"extra": [0, 0, 0]}, "columns are"),
+    ],
+)
+def test_what_is_no_manifest(tmp_path, changes, message):
+    with pytest.raises(DataError, match=message):
+        manifest.write(table(**changes), tmp_path / "m.parquet")

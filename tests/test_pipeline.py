@@ -1,0 +1,148 @@
+"""The real DVC in a temporary clone: what the README promises, with a benchmark of a few hundred drawings."""
+
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, run
+
+TINY = {
+    "variants": ["baseline", "full"],
+    "synthetic": {"train": 160, "val": 30, "test": 30, "image_size": 96, "weak_rate": 0.2, "seed": 0},
+    "train": {"epochs": 3, "batch_size": 40, "warmup_steps": 2},
+    "eba": {"start_epoch": 1},
+    "keywords": {"size": 64, "min_count": 2},
+    "sar": {"bank_size": 40},
+}
+BASELINE = "reports/metrics/synthetic/baseline.json"
+FULL = "reports/metrics/synthetic/full.json"
+
+
+class Repository:
+    """A folder with the project in it, and DVC to be called in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, *command: str, check: bool = True) -> str:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = os.environ | {"PATH": path, "PYTHONPATH": str(self.folder / "src"), "DVC_NO_ANALYTICS": "1"}
+        done = run(*command, cwd=self.folder, check=check, env=environment)
+        return done.stdout + done.stderr
+
+    def metrics(self, file: str = FULL) -> dict:
+        return json.loads((self.folder / file).read_text())
+
+    def stages_run(self, output: str) -> set[str]:
+        return set(re.findall(r"Running stage '([^'@]+)", output))
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory) -> Repository:
+    """The project's files, committed, with tiny params, reproduced once."""
+    folder = tmp_path_factory.mktemp("clone") / "project"
+    files = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).stdout.split("\n")
+    for file in filter(None, files):
+        if (ROOT / file).is_file() and not file.startswith("tests/") and file != "dvc.lock":
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / file, folder / file)
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    for section, values in TINY.items():
+        params[section] = params[section] | values if isinstance(values, dict) else values
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    repository = Repository(folder)
+    repository("git", "init", "-q", "-b", "main")
+    repository("git", "config", "user.email", "tests@example.org")
+    repository("git", "config", "user.name", "Tests")
+    repository("dvc", "repro", "-q")
+    commit(repository, "reproduce")
+    return repository
+
+
+def commit(repository: Repository, message: str) -> None:
+    repository("git", "add", "-A")
+    repository("git", "commit", "-q", "-m", message)
+
+
+@pytest.mark.timeout(600)
+def test_repro_twice_does_nothing_and_leaves_a_clean_tree(repository):
+    assert "up to date" in repository("dvc", "repro")
+    assert repository("git", "status", "--porcelain") == ""
+    assert (repository.folder / "reports/index.html").exists()
+
+
+def test_metrics_follow_the_schema_and_are_shown(repository):
+    shown = json.loads(repository("dvc", "metrics", "show", "--json"))[""]["data"]
+    assert set(shown) >= {BASELINE, FULL}
+    for split in ("val", "test"):
+        values = repository.metrics()["synthetic"][split]
+        assert set(values) >= {"plain", "plain_lenient", "sar", "sar_lenient", "ceiling"}
+        recalls = [values["plain"][f"{way}_R@{k}"] for way in ("i2t", "t2i") for k in (1, 5, 10)]
+        assert values["plain"]["mR"] == pytest.approx(sum(recalls) / 6, abs=1e-3)
+        assert values["plain"]["mR_std"] is None
+        assert values["plain"]["mR_low"] < values["plain"]["mR"] < values["plain"]["mR_high"]
+        assert values["plain"]["t2i_R@10"] <= values["ceiling"]["t2i_R@10"]
+    assert "NaN" not in (repository.folder / FULL).read_text()
+
+
+def test_plots_are_shown(repository):
+    repository("dvc", "plots", "show", "--out", "plots-page")
+    page = (repository.folder / "plots-page/index.html").read_text()
+    shutil.rmtree(repository.folder / "plots-page")
+    assert "training.csv" in page
+
+
+def test_scheme_changes_what_it_must_and_nothing_else(repository):
+    output = repository("dvc", "exp", "run", "-S", "eba.scheme=none")
+    # the variants that fix their own scheme resolve to the same configuration and are not trained again
+    assert repository.stages_run(output) == {"configure", "train", "export_similarity", "rerank", "plot_ablation", "report"}
+    assert output.count("Running stage 'train@") == 1 and "Running stage 'train@synthetic-full-0'" in output
+    diff = json.loads(repository("dvc", "metrics", "diff", "--json"))["diff"]
+    assert FULL in diff and BASELINE not in diff
+    assert repository("dvc", "plots", "diff", "--out", "plots-page")
+    shutil.rmtree(repository.folder / "plots-page")
+    repository("git", "checkout", "-q", ".")
+    repository("dvc", "checkout", "-q")
+
+
+def test_epochs_on_the_command_line(repository):
+    repository("dvc", "exp", "run", "-S", "train.epochs=2", "-S", "variants=[baseline]")
+    history = json.loads((repository.folder / "data/models/synthetic/baseline/0/history.json").read_text())
+    assert len(history) == 2
+    repository("git", "checkout", "-q", ".")
+    repository("dvc", "checkout", "-q")
+
+
+@pytest.mark.timeout(600)
+def test_queue_runs_two_settings_without_training(repository):
+    for method in ("none", "sort"):
+        repository("dvc", "exp", "run", "--queue", "--name", f"sar-{method}", "-S", f"sar.method={method}")
+    output = repository("dvc", "exp", "run", "--run-all")
+    assert "train" not in repository.stages_run(output)
+    shown = json.loads(repository("dvc", "exp", "show", "--json"))
+    found = json.dumps(shown)
+    assert "sar-none" in found and "sar-sort" in found
+
+
+def test_a_colleague_pulls_every_result(repository, tmp_path):
+    repository("dvc", "remote", "add", "-f", "-d", "--local", "store", str(tmp_path / "store"))
+    repository("dvc", "push", "-q")
+    run("git", "clone", "-q", str(repository.folder), "colleague", cwd=tmp_path)
+    colleague = Repository(tmp_path / "colleague")
+    colleague("dvc", "remote", "add", "-d", "--local", "store", str(tmp_path / "store"))
+    colleague("dvc", "pull", "-q")
+    assert "up to date" in colleague("dvc", "repro")
+    assert (colleague.folder / "data/similarity/synthetic/full/0/synthetic/test/global.npy").exists()
+    assert (colleague.folder / "reports/index.html").exists()
+
+
+def test_misspelt_parameter_is_refused(repository):
+    output = repository("dvc", "exp", "run", "-S", "+eba.drop_ration=0.2", check=False)
+    assert "drop_ration" in output and "Extra inputs" in output
+    repository("git", "checkout", "-q", ".")
+    repository("dvc", "checkout", "-q")

@@ -1,0 +1,141 @@
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from iebaker import training
+from iebaker.datasets import loading
+from iebaker.model import factory
+from iebaker.params import TrainingConfig
+from iebaker.trainer import Trainer, TrainingError
+
+RECIPE = {"epochs": 3, "batch_size": 20, "pairs": "one_per_image", "lr": 1e-3, "warmup_steps": 3, "threads": 1}
+
+
+def config(**sections) -> TrainingConfig:
+    values = {
+        "corpus": "tiny",
+        "variant": "test",
+        "model": {"name": "overhead-tiny"},
+        "train": RECIPE | sections.pop("train", {}),
+        "eba": {"scheme": "decoupled", "drop_ratio": 0.2, "start_epoch": 1},
+        "ker": {"layers": 1},
+    }
+    return TrainingConfig.model_validate(values | sections)
+
+
+@pytest.fixture(scope="module")
+def fitted(corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fit")
+    machine = training.fit(config(), corpus, 0, folder / "model", folder / "resume")
+    return folder / "model", machine
+
+
+def content(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_same_seed_same_bytes_and_killed_training_resumes_to_them(corpus, fitted, tmp_path, monkeypatch):
+    validate, calls = Trainer.validate, []
+
+    def killed(self):
+        calls.append(self.epoch)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return validate(self)
+
+    monkeypatch.setattr(Trainer, "validate", killed)
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(config(), corpus, 0, tmp_path / "model", tmp_path / "resume")
+    assert not (tmp_path / "model").exists()
+    monkeypatch.setattr(Trainer, "validate", validate)
+    training.fit(config(), corpus, 0, tmp_path / "model", tmp_path / "resume")
+    assert content(tmp_path / "model") == content(fitted[0])
+    assert not (tmp_path / "resume").exists()
+
+
+def test_checkpoint_of_another_configuration_is_not_resumed(corpus, tmp_path):
+    trainer = Trainer(config(), corpus, 0)
+    fingerprint = training.fingerprint_of(config(), trainer.pairs, 0)
+    training.save_state(tmp_path, fingerprint, trainer.state())
+    assert training.load_state(tmp_path, fingerprint)["epoch"] == 0
+    assert training.load_state(tmp_path, training.fingerprint_of(config(), trainer.pairs, 1)) is None
+    other = config(train={"lr": 2e-3})
+    assert training.load_state(tmp_path, training.fingerprint_of(other, trainer.pairs, 0)) is None
+
+
+def test_outputs_describe_the_best_epoch(fitted):
+    folder, machine = fitted
+    history = json.loads((folder / "history.json").read_text())
+    summary = json.loads((folder / "training.json").read_text())
+    best = max(history, key=lambda record: record["val_mR"])
+    assert (summary["best_epoch"], summary["val_mR"]) == (best["epoch"], best["val_mR"])
+    assert [record["epoch"] for record in history] == [0, 1, 2]
+    assert history[0]["elimination"]["global"]["dropped"] == 0 < history[2]["elimination"]["global"]["dropped"]
+    assert (folder / "dvclive/plots/metrics/val_mR.tsv").read_text().count("\n") == 4
+    assert machine["samples_per_second"] > 0
+    seen = pd.read_parquet(folder / "last_epoch.parquet")
+    assert seen["dropped_local"].sum() == history[2]["elimination"]["local"]["dropped"]
+    assert factory.load(folder).embed_dim == 128
+
+
+def test_loss_falls_and_a_variant_without_parts_trains(corpus, tmp_path):
+    plain = config(eba={"scheme": "none"}, ker={"enabled": False}, similarity={"local_loss": False})
+    training.fit(plain, corpus, 0, tmp_path / "model", tmp_path / "resume")
+    history = json.loads((tmp_path / "model/history.json").read_text())
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert set(history[0]["elimination"]) == {"global"}
+    assert "loss_keywords" not in history[0]
+
+
+def test_streams_are_independent(corpus):
+    """Switching keyword reasoning on changes neither the order of pairs nor the crops nor the towers' first weights."""
+    with_ker, without = Trainer(config(), corpus, 0), Trainer(config(ker={"enabled": False}), corpus, 0)
+    for name, values in without.model.state_dict().items():
+        assert torch.equal(values, with_ker.model.state_dict()[name]), name
+    orders = [
+        list(loading.epoch_batches(trainer.pairs, 20, "all", trainer.streams["data"])) for trainer in (with_ker, without)
+    ]
+    assert np.array_equal(*map(np.concatenate, orders))
+
+
+def test_bfloat16_trains(corpus):
+    trainer = Trainer(config(train={"precision": "bfloat16"}, similarity={"precision": "bfloat16"}), corpus, 0)
+    trainer.prepare()
+    assert np.isfinite(trainer.run_epoch()["loss"])
+
+
+def test_diverging_loss_says_what_to_do(corpus):
+    trainer = Trainer(config(), corpus, 0)
+    trainer.prepare()
+    with torch.no_grad():
+        next(parameter for parameter in trainer.model.parameters() if parameter.requires_grad).fill_(float("nan"))
+    with pytest.raises(TrainingError, match="lower train.lr"):
+        trainer.run_epoch()
+
+
+def test_too_long_warmup_is_refused(corpus):
+    with pytest.raises(ValueError, match="train.warmup_steps=200"):
+        Trainer(config(train={"warmup_steps": 200}), corpus, 0)
+
+
+def test_frozen_trunks_are_cached_and_change_nothing(corpus):
+    """A batch from the cached trunk gives the loss of a live one, to half precision."""
+    frozen = {"name": "overhead-tiny", "lock_image": True, "lock_text": True}
+    parameters = config(model=frozen, train={"crop_scale": 1.0})
+    cached, live = Trainer(parameters, corpus, 0), Trainer(parameters, corpus, 0)
+    cached.prepare()
+    live.token_ids = cached.token_ids
+    assert cached.encoder._image_trunk is not None and live.encoder._image_trunk is None
+    rows = np.arange(20)
+    losses = [trainer.batch_loss(rows)[0].item() for trainer in (cached, live)]
+    assert losses[0] == pytest.approx(losses[1], rel=2e-3)
+
+
+@pytest.fixture(autouse=True)
+def _leave_nothing(tmp_path):
+    yield
+    shutil.rmtree(tmp_path, ignore_errors=True)
