@@ -3,17 +3,16 @@
 import json
 from pathlib import Path
 
-import pandas as pd
 from common import PREPARED, errors_for_people, load_params
 
-from iebaker.datasets import audit
+from iebaker.datasets import audit, manifest
 
 OUT = Path("reports/audit.json")
 
 
 def main() -> None:
     params = load_params()
-    manifests = {name: pd.read_parquet(PREPARED / name / "manifest.parquet") for name in params["benchmarks"]}
+    manifests = {name: manifest.read(PREPARED / name / manifest.FILE) for name in params["benchmarks"]}
     members = {corpus: [name for name in params["members"][corpus] if name in manifests] for corpus in params["corpora"]}
     OUT.write_text(json.dumps(audit.audit(manifests, members), indent=2, allow_nan=False) + "\n")
 

@@ -1,7 +1,6 @@
-"""What every stage shares: where things lie, how parameters are read, how a folder appears in one step."""
+"""What every stage shares: where things lie, how parameters are read, how errors are shown."""
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+# threads that wait should sleep: spinning ones bring a shared machine to a crawl (read when torch is first imported)
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")
@@ -27,17 +29,6 @@ METRICS = Path("reports/metrics")
 def load_params() -> dict[str, Any]:
     """params.yaml as plain data."""
     return yaml.safe_load(Path("params.yaml").read_text())
-
-
-@contextmanager
-def folder_appears(out: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `out` when the block ends well: no stage leaves half of an output."""
-    temporary = out.with_name(out.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    yield temporary
-    shutil.rmtree(out, ignore_errors=True)
-    os.replace(temporary, out)
 
 
 @contextmanager

@@ -4,14 +4,15 @@ import sys
 
 import torch
 import yaml
-from common import CORPORA, CONFIG, MODELS, PREPARED, SIMILARITY, errors_for_people, folder_appears, load_params
+from common import CONFIG, CORPORA, MODELS, PREPARED, SIMILARITY, errors_for_people, load_params
 
 from iebaker import export
+from iebaker.datasets.files import replacing
 from iebaker.datasets.loading import open_corpus, split_of
-from iebaker.encoding import Encoder
+from iebaker.encoding import Encoder, pick_device
+from iebaker.matrices import SPLITS
 from iebaker.model import factory
 from iebaker.params import SarParams, TrainingConfig, parse
-from iebaker.trainer import pick_device
 
 
 def main(corpus: str, variant: str, seed: str) -> None:
@@ -23,9 +24,9 @@ def main(corpus: str, variant: str, seed: str) -> None:
     members = open_corpus(CORPORA / corpus, PREPARED)
     model = factory.load(MODELS / place).to(device)
     encoder = Encoder(model, members, device, trim=config.similarity.mask_padding)
-    with folder_appears(SIMILARITY / place) as out:
+    with replacing(SIMILARITY / place) as out:
         for index, member in enumerate(members):
-            for split in export.SPLITS:
+            for split in SPLITS:
                 if split_of(member, split).captions:
                     export.export_split(encoder, index, split, config.similarity, bank_size, out / member.name / split)
 

@@ -4,13 +4,14 @@ import json
 import shutil
 import sys
 
-from common import CORPORA, KEYWORDS, PREPARED, errors_for_people, folder_appears, load_params
+from common import CORPORA, KEYWORDS, PREPARED, errors_for_people, load_params
 
+from iebaker.datasets.files import replacing
 from iebaker.datasets.loading import KEYWORDS_FILE, MANIFEST_FILE, VIEW_FILE
 
 
 def main(corpus: str, benchmark: str) -> None:
-    with folder_appears(CORPORA / corpus / benchmark) as out:
+    with replacing(CORPORA / corpus / benchmark) as out:
         if benchmark not in load_params()["members"][corpus]:
             return
         shutil.copyfile(PREPARED / benchmark / MANIFEST_FILE, out / MANIFEST_FILE)

@@ -11,7 +11,7 @@ from iebaker.params import DataParams, parse
 def main(benchmark: str) -> None:
     data = parse(DataParams, load_params()["data"].get(benchmark), f"data.{benchmark}")
     summary = prepare.prepare(RAW / benchmark, data, PREPARED / benchmark)
-    print(f"{benchmark}: {summary}")
+    print(f"{benchmark}: images {summary['images']}, captions {summary['captions']}, excluded {summary['excluded']}")
 
 
 if __name__ == "__main__":

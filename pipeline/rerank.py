@@ -4,8 +4,9 @@ import json
 import sys
 
 import numpy as np
-from common import EVALUATION, METRICS, MODELS, SIMILARITY, errors_for_people, folder_appears, load_params
+from common import EVALUATION, METRICS, MODELS, SIMILARITY, errors_for_people, load_params
 
+from iebaker.datasets.files import replacing
 from iebaker.evaluation import elimination_summary, evaluate_variant
 from iebaker.params import SarParams, parse, similarity_of
 
@@ -18,7 +19,7 @@ def main(corpus: str, variant: str) -> None:
         json.loads((MODELS / corpus / variant / str(seed) / "history.json").read_text()) for seed in params["seeds"]
     ]
     metrics = {}
-    with folder_appears(EVALUATION / corpus / variant) as out:
+    with replacing(EVALUATION / corpus / variant) as out:
         for benchmark in sorted(folder.name for folder in next(iter(seeds.values())).iterdir()):
             evaluation = evaluate_variant({s: folder / benchmark for s, folder in seeds.items()}, similarity, sar)
             metrics[benchmark] = evaluation.metrics

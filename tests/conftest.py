@@ -7,11 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from iebaker.datasets import prepare, sources
 from iebaker.datasets.loading import KEYWORDS_FILE, MANIFEST_FILE, VIEW_FILE, Member, open_corpus
 from iebaker.keywords import mining
 from iebaker.params import DataParams, SyntheticParams
+
+# shared machines stall: time is no property of the code under test
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 ROOT = Path(__file__).parents[1]
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -15,6 +15,13 @@ from iebaker.model.towers import RetrievalModel, TowerOutput
 BATCH = 128
 
 
+def pick_device(wanted: str) -> torch.device:
+    """`auto` is the accelerator if there is one."""
+    if wanted != "auto":
+        return torch.device(wanted)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def stack(parts: Sequence[TowerOutput]) -> TowerOutput:
     """Concatenate outputs over the batch, padding token sequences to the longest."""
     longest = max(part.tokens.shape[1] for part in parts)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from iebaker.export import BANK_IMAGES, BANK_TEXTS, EVALUATION, GLOBAL, LOCAL, MatrixError, open_matrix
+from iebaker.matrices import BANK_IMAGES, BANK_TEXTS, EVALUATION, GLOBAL, LOCAL, MatrixError, open_matrix
 from iebaker.metrics.recall import Hits
 from iebaker.metrics.summary import Split, rounded
 from iebaker.params import SarParams, SimilarityParams

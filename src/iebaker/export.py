@@ -11,13 +11,10 @@ from iebaker import similarity
 from iebaker.datasets import loading
 from iebaker.datasets.loading import Member
 from iebaker.encoding import Encoder
+from iebaker.matrices import BANK_IMAGES, BANK_TEXTS, EVALUATION, GLOBAL, LOCAL, matrix_file
 from iebaker.model.towers import TowerOutput
 from iebaker.params import SimilarityParams
 
-GLOBAL, LOCAL = "global", "local"
-SPLITS = ("val", "test")
-# matrices of one split: texts x images, training texts x images, texts x training images
-EVALUATION, BANK_TEXTS, BANK_IMAGES = "", "bank_texts_", "bank_images_"
 BLOCK = 1024
 
 
@@ -27,10 +24,6 @@ class Encoded:
 
     features: TowerOutput
     row: np.ndarray
-
-
-class MatrixError(ValueError):
-    """A folder of matrices lacks a file."""
 
 
 def export_split(encoder: Encoder, member: int, split: str, params: SimilarityParams, bank: int, folder: Path) -> None:
@@ -77,26 +70,12 @@ def training_bank(members: list[Member], member: int, size: int) -> tuple[list[s
 def write_matrices(texts: Encoded, images: Encoded, params: SimilarityParams, folder: Path, prefix: str) -> None:
     """Write `<prefix>global.npy` and, with a local similarity, `<prefix>local.npy`, as memory maps."""
     values = similarity.global_similarity(texts.features.pooled, images.features.pooled).numpy()
-    _write(folder / f"{prefix}{GLOBAL}.npy", values, texts.row)
+    _write(matrix_file(folder, GLOBAL, prefix), values, texts.row)
     if params.local_loss:
         padding = _numpy(texts.features.padding) if params.mask_padding else None
         tokens = _numpy(texts.features.tokens), _numpy(images.features.tokens)
         similarity.write_local_similarity(values, *tokens, padding, params.precision)
-        _write(folder / f"{prefix}{LOCAL}.npy", values, texts.row)
-
-
-def open_matrix(folder: Path, kind: str, prefix: str = EVALUATION) -> np.ndarray | None:
-    """A memory-mapped matrix of `export_split`; None for a local one that was not trained or a bank that was not asked for.
-
-    Raises:
-        MatrixError: if the folder has no global similarities of the split itself.
-    """
-    path = folder / f"{prefix}{kind}.npy"
-    if path.exists():
-        return np.load(path, mmap_mode="r")
-    if kind == GLOBAL and prefix == EVALUATION:
-        raise MatrixError(f"{path} is missing; run `dvc repro export_similarity`")
-    return None
+        _write(matrix_file(folder, LOCAL, prefix), values, texts.row)
 
 
 def _images(encoder: Encoder, member: int, image_ids: np.ndarray, progress: str) -> Encoded:

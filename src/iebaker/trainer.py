@@ -12,7 +12,7 @@ from tqdm import tqdm
 from iebaker import eba, eba_audit, objective, schedule, similarity
 from iebaker.datasets import loading
 from iebaker.datasets.loading import Member
-from iebaker.encoding import Encoder
+from iebaker.encoding import Encoder, pick_device
 from iebaker.keywords.masking import KeywordMasker, MaskedBatch
 from iebaker.metrics.recall import hits, recalls, relevance
 from iebaker.model import factory
@@ -23,13 +23,6 @@ from iebaker.params import TrainingConfig, canonical
 
 class TrainingError(RuntimeError):
     """Training can't go on: the message says since when and what to change."""
-
-
-def pick_device(wanted: str) -> torch.device:
-    """`auto` is the accelerator if there is one."""
-    if wanted != "auto":
-        return torch.device(wanted)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class Trainer:
@@ -159,7 +152,7 @@ class Trainer:
         self.elimination.start_epoch(self.epoch)
         self.model.train()
         batches = list(loading.epoch_batches(self.pairs, recipe.batch_size, recipe.pairs, self.streams["data"]))
-        records, bar = [], tqdm(batches, desc=f"epoch {self.epoch + 1}/{recipe.epochs}", leave=False)
+        records, bar = [], tqdm(batches, desc=f"epoch {self.epoch + 1}/{recipe.epochs}", leave=False, mininterval=1)
         for rows in bar:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
                 loss, record = self.batch_loss(rows)

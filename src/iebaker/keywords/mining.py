@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from iebaker.model.tokens import WORD
+from iebaker.words import WORD
 
 # Function words only. Number words (many, several, four, both) and place words (behind, near, between, up, left)
 # are key concepts of aerial scenes: they are not in this list, and stay.

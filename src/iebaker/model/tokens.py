@@ -4,16 +4,15 @@ One class over the tokenizers of open_clip (CLIP's byte-pair encoding, Hugging F
 (method: KER 2) has to know the exact positions of a keyword in what the text tower reads.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from iebaker.words import WORD
+
 # CLIP's vocabulary has no mask token: the published code reuses this id, an ordinary word's (method: KER 2)
 CLIP_MASK_ID = 49405
-# a word of keyword mining: letters and digits, everything else separates (method: KER 1)
-WORD = re.compile(r"[^\W_]+")
 
 Span = tuple[int, int]
 

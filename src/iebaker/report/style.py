@@ -1,6 +1,6 @@
 """How every figure looks: colour-blind safe, told apart without colour too, and the same bytes on every run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
-HATCHES = ("", "////", "....", "xx", "\\\\\\\\", "++", "oo", "--")
+HATCHES = ("", "////", "\\\\\\\\", "xx", "--", "||", "++", "//")  # dots would be a thousand curves each
 INK, FAINT = "#222222", "#666666"
 
 RC = {
@@ -68,6 +68,11 @@ def bar_style(index: int) -> dict[str, object]:
     """Colour and hatch of the `index`-th kind of bar."""
     place = index % len(COLOURS)
     return {"color": COLOURS[place], "hatch": HATCHES[place]}
+
+
+def by_order(names: Iterable[str]) -> dict[str, int]:
+    """Index of each distinct name, in order: a series keeps its look in every panel."""
+    return {name: index for index, name in enumerate(dict.fromkeys(names))}
 
 
 def legend_below(drawing: Figure, axes: Axes, columns: int = 4) -> None:

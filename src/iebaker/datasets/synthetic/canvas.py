@@ -40,7 +40,7 @@ MATERIALS = {
     "desert": Material((206, 164, 110), "dunes", 20),
     "concrete": Material((164, 162, 154), "fine", 8),
     "asphalt": Material((98, 99, 102), "fine", 7),
-    "blue water": Material((46, 92, 138), "waves", 9),
+    "blue water": Material((52, 94, 132), "waves", 9),
     "green water": Material((70, 108, 84), "waves", 8),
     "brown water": Material((142, 118, 82), "waves", 8),
     "dark water": Material((30, 44, 54), "waves", 6),
@@ -73,6 +73,10 @@ def _noise(texture: str, size: int) -> np.ndarray:
     generator = np.random.Generator(np.random.PCG64([TEXTURE_SEED, len(texture), octaves[-1][0], octaves[0][0]]))
     total = sum(weight * _stretch(generator.random((rows, columns)) - 0.5, size) for rows, columns, weight in octaves)
     return (total * (1 / math.sqrt(sum(weight**2 for *_, weight in octaves) / 16))).astype(np.float32)
+
+
+def clamp(value: int) -> int:
+    return min(max(value, 0), 255)
 
 
 class Canvas:
@@ -109,9 +113,9 @@ class Canvas:
 
     def jitter(self, colour: Colour, brightness: int = 12, hue: int = 4) -> Colour:
         """The colour, a little brighter or darker and a little off."""
-        offsets = self.generator.integers(-hue, hue + 1, 3) + self.generator.integers(-brightness, brightness + 1)
-        red, green, blue = (min(max(value + int(offset), 0), 255) for value, offset in zip(colour, offsets, strict=True))
-        return red, green, blue
+        light = self.between(-brightness, brightness)
+        red, green, blue = self.generator.integers(light - hue, light + hue + 1, 3).tolist()
+        return clamp(colour[0] + red), clamp(colour[1] + green), clamp(colour[2] + blue)
 
     # geometry
 
@@ -159,28 +163,34 @@ class Canvas:
         ImageDraw.Draw(mask).polygon(self._pixels(points), fill=255)
         box = mask.getbbox()
         if box:
-            self.image.paste(self._texture(material, shade).crop(box), box[:2], mask.crop(box))
+            left, top = (edge - edge % SUPERSAMPLING for edge in box[:2])
+            texture = self._texture(material, shade, (left, top, *box[2:]))
+            self.image.paste(texture, (left, top), mask.crop((left, top, left + texture.width, top + texture.height)))
 
     def ground(self, material: str, shade: int = 0) -> None:
         """Covers the whole image with a material."""
-        self.image.paste(self._texture(material, shade))
+        self.image.paste(self._texture(material, shade, (0, 0, *self.image.size)))
 
     def shadow(self, points: Sequence[Point], height: float, opacity: int = 110) -> None:
         """The shadow on the ground of a convex prism of `height` units that stands on `points`."""
         dx, dy = self.sun[0] * height, self.sun[1] * height
         self.polygon(convex_hull([*points, *((x + dx, y + dy) for x, y in points)]), (16, 20, 30), opacity)
 
-    def _texture(self, material: str, shade: int) -> Image.Image:
+    def _texture(self, material: str, shade: int, box: tuple[int, int, int, int]) -> Image.Image:
+        """A textured patch for the pixels of `box`, in whole pixels of the finished image."""
         colour, texture, strength = MATERIALS[material]
         sheet = _noise(texture, 2 * self.size)
-        row, column = (int(value) for value in self.generator.integers(0, self.size + 1, 2))
-        window = sheet[row : row + self.size, column : column + self.size]
+        row, column = self.generator.integers(0, self.size + 1, 2).tolist()
+        left, top, right, bottom = box[0] // SUPERSAMPLING, box[1] // SUPERSAMPLING, box[2], box[3]
+        right, bottom = -(-right // SUPERSAMPLING), -(-bottom // SUPERSAMPLING)
         if texture in ("waves", "dunes") and self.chance(0.5):
-            window = window.T
+            sheet = sheet.T
+        window = sheet[row + top : row + bottom, column + left : column + right]
         base = np.array(self.jitter(colour, 8, 4), np.float32) + shade
         pixels = base + (window * np.float32(strength))[:, :, None] * np.array([1.0, 0.95, 0.8], np.float32)
-        pixels = np.clip(pixels, 0, 255).astype(np.uint8)
-        return Image.fromarray(pixels.repeat(SUPERSAMPLING, 0).repeat(SUPERSAMPLING, 1))
+        patch = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+        # every pixel four times: a copy, no interpolation
+        return patch.resize((patch.width * SUPERSAMPLING, patch.height * SUPERSAMPLING), Image.Resampling.NEAREST)
 
     def develop(self) -> np.ndarray:
         """The finished image, (size, size, 3) uint8: averaged down, then light, haze and sensor noise."""
@@ -188,7 +198,9 @@ class Canvas:
         rows = sum(fine[offset::SUPERSAMPLING] for offset in range(SUPERSAMPLING))
         total = sum(rows[:, offset::SUPERSAMPLING] for offset in range(SUPERSAMPLING))
         pixels = total.astype(np.float32) / np.float32(SUPERSAMPLING**2)
-        light = np.array([self.uniform(0.96, 1.04) for _ in range(3)], np.float32) * np.float32(self.uniform(0.82, 1.12))
+        light = np.array([self.uniform(0.96, 1.04) for _ in range(3)], np.float32) * np.float32(
+            self.uniform(0.82, 1.12)
+        )
         slope = np.linspace(-1, 1, self.size, dtype=np.float32) * np.float32(self.uniform(-0.07, 0.07))
         haze = np.float32(self.uniform(0, 0.2) ** 1.3)
         pixels = pixels * light * (1 + slope if self.chance(0.5) else 1 + slope[:, None])[..., None]

@@ -3,9 +3,9 @@
 import math
 
 from iebaker.datasets.synthetic.canvas import Canvas, blob
-from iebaker.datasets.synthetic.geometry import EVERYTHING, FRAME, Box, corners, curve, rectangle, strip
+from iebaker.datasets.synthetic.geometry import EVERYTHING, FRAME, Box, corners, curve, strip
 from iebaker.datasets.synthetic.objects import PAINT, boat, grove, house, road, tree
-from iebaker.datasets.synthetic.surroundings import add_neighbour, band
+from iebaker.datasets.synthetic.surroundings import band
 from iebaker.datasets.synthetic.transport import NUMBERS, Facts
 
 CROPS = {"green": ("grass", "lawn", "forest"), "yellow": ("drygrass", "desert", "sand"), "brown": ("bareland", "rock")}
@@ -36,7 +36,9 @@ def farmland(canvas: Canvas) -> Facts:
     crossing = canvas.choose(("road", "none", "houses"))
     at = canvas.uniform(30, 66)
     if crossing == "road":
-        road(canvas, [(at, -40), (at, 136)] if canvas.chance(0.5) else [(-40, at), (136, at)], 5.5, canvas.between(0, 4))
+        road(
+            canvas, [(at, -40), (at, 136)] if canvas.chance(0.5) else [(-40, at), (136, at)], 5.5, canvas.between(0, 4)
+        )
     if crossing == "houses":
         x, y = canvas.uniform(30, 66), canvas.uniform(30, 66)
         grove(canvas, Box(x - 12, y - 12, x + 12, y + 12), 10, 2.2)
@@ -56,16 +58,22 @@ def _furrows(canvas: Canvas, x: float, y: float, radius: float, material: str, s
 
 def river(canvas: Canvas) -> Facts:
     canvas.rotate(canvas.choose((0, 45, 90, 135)) + canvas.uniform(-10, 10))
-    water, bank = canvas.choose(("blue", "green", "brown", "dark")), canvas.choose(("forest", "grass", "bareland", "farmland", "houses"))
+    water, bank = (
+        canvas.choose(("blue", "green", "brown", "dark")),
+        canvas.choose(("forest", "grass", "bareland", "farmland", "houses")),
+    )
     bend = canvas.choose(("straight", "curved"))
     canvas.ground({"farmland": "lawn", "houses": "grass"}.get(bank, bank))
-    sway = canvas.uniform(13, 20) * canvas.choose((-1, 1)) if bend == "curved" else canvas.uniform(-2, 2)
-    bed = curve([(48, -34), (48 + sway, 0), (48 - sway, 32), (48 + sway, 64), (48 - sway, 96), (48, 130)])
+    sway = canvas.uniform(12, 19) * canvas.choose((-1, 1)) if bend == "curved" else canvas.uniform(-2, 2)
+    phase, period = canvas.uniform(0, 2 * math.pi), canvas.uniform(62, 88)
+    bed = [(48 + sway * math.sin(phase + 2 * math.pi * y / period), float(y)) for y in range(-34, 131, 3)]
     width = canvas.uniform(11, 17) if bend == "curved" else canvas.uniform(15, 28)
     if bank == "farmland":
         for index in range(10):
             y = -24 + index * 14.5
-            canvas.cover(corners(Box(-30, y, 126, y + 14.5)), canvas.choose(("grass", "drygrass", "bareland", "lawn")), 8)
+            canvas.cover(
+                corners(Box(-30, y, 126, y + 14.5)), canvas.choose(("grass", "drygrass", "bareland", "lawn")), 8
+            )
     canvas.path(bed, width + 4, canvas.jitter((168, 154, 118), 10))
     canvas.cover(strip(bed, width), f"{water} water")
     for x0, x1 in ((-20, 30), (66, 116)):
@@ -73,7 +81,10 @@ def river(canvas: Canvas) -> Facts:
             grove(canvas, Box(x0, -20, x1 + (-8 if x0 < 0 else 0), 116), 75, 2.8)
         elif bank == "houses":
             for _ in range(26):
-                x, y = canvas.uniform(x0 - 4, x1 - 8) if x0 < 0 else canvas.uniform(x0 + 8, x1), canvas.uniform(-20, 116)
+                x, y = (
+                    canvas.uniform(x0 - 4, x1 - 8) if x0 < 0 else canvas.uniform(x0 + 8, x1),
+                    canvas.uniform(-20, 116),
+                )
                 house(canvas, x, y, 9, 7, canvas.choose((0, 90)), PAINT[canvas.choose(("red", "grey"))])
     count = canvas.choose((0, 0, 1, 2))
     for index in range(count):
@@ -104,7 +115,13 @@ def beach(canvas: Canvas) -> Facts:
             spot = (x, index * 12) if side in ("left", "right") else (index * 12, y)
             house(canvas, *spot, 10, 10, 0, PAINT[canvas.choose(("white", "red"))])
     phase = canvas.uniform(0, 6)
-    for offset, colour in ((2.2, (176, 160, 124)), (1.0, (238, 240, 236)), (-1.4, None), (-6, (222, 232, 232)), (-7.4, None)):
+    for offset, colour in (
+        (2.2, (176, 160, 124)),
+        (1.0, (238, 240, 236)),
+        (-1.4, None),
+        (-6, (222, 232, 232)),
+        (-7.4, None),
+    ):
         shore = [(_along(step), sea + offset + 2.2 * math.sin(step * 0.55 + phase)) for step in range(40)]
         if offset == -6 and waves == "few":
             continue
@@ -134,7 +151,10 @@ def _facing(point: tuple[float, float], side: str) -> tuple[float, float]:
 
 
 def forest(canvas: Canvas) -> Facts:
-    season, feature = canvas.choose(("green", "dark", "yellow")), canvas.choose(("none", "road", "clearing", "pond", "river"))
+    season, feature = (
+        canvas.choose(("green", "dark", "yellow")),
+        canvas.choose(("none", "road", "clearing", "pond", "river")),
+    )
     canvas.ground("forest" if season != "yellow" else "drygrass", -14 if season == "dark" else 0)
     leaves = {
         "green": [(62, 100, 52), (72, 110, 58), (54, 92, 50)],
@@ -220,7 +240,11 @@ def mountain(canvas: Canvas) -> Facts:
 
 def lake(canvas: Canvas) -> Facts:
     bank = canvas.choose(("forest", "grass", "bareland", "houses", "desert"))
-    water, shape, islands = canvas.choose(("blue", "green", "dark", "brown")), canvas.choose(("round", "irregular")), canvas.choose((0, 0, 1, 2))
+    water, shape, islands = (
+        canvas.choose(("blue", "green", "dark", "brown")),
+        canvas.choose(("round", "irregular")),
+        canvas.choose((0, 0, 1, 2)),
+    )
     canvas.ground("grass" if bank == "houses" else bank)
     x, y = canvas.uniform(40, 56), canvas.uniform(40, 56)
     if bank == "forest":

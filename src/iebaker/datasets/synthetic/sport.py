@@ -29,7 +29,9 @@ def stadium(canvas: Canvas) -> Facts:
         canvas.polygon(ring, tuple(min(max(channel + shade, 0), 255) for channel in canvas.jitter(paint, 4)))
     for step in range(20):
         angle = step * math.pi / 10
-        canvas.path([(x, y), (x + width * 0.48 * math.cos(angle), y + depth * 0.48 * math.sin(angle))], 0.4, (70, 70, 74), 120)
+        canvas.path(
+            [(x, y), (x + width * 0.48 * math.cos(angle), y + depth * 0.48 * math.sin(angle))], 0.4, (70, 70, 74), 120
+        )
     canvas.polygon(oval(x, y, width * 0.64, depth * 0.64, 0, roundness), canvas.jitter(TRACKS["red"], 6))
     football_pitch(canvas, x, y, width * 0.44, depth * 0.36)
     return {**facts, **neighbour, "stand": stand, "shape": shape}
@@ -46,7 +48,15 @@ def playground(canvas: Canvas) -> Facts:
         depth -= 20
         for index in range(courts):
             at = box.left + box.width * (index + 0.5) / 3
-            court(canvas, at, box.bottom - 6.5, box.width / 3 - 3, 13, PAINT[canvas.choose(("blue", "green", "red"))], False)
+            court(
+                canvas,
+                at,
+                box.bottom - 6.5,
+                box.width / 3 - 3,
+                13,
+                PAINT[canvas.choose(("blue", "green", "red"))],
+                False,
+            )
     canvas.polygon(oval(x, y, width, depth, 0, 3.2), canvas.jitter(TRACKS[track], 6))
     for shrink in (0.95, 0.9):
         canvas.polygon(oval(x, y, width * shrink, depth * shrink, 0, 3.2), (222, 216, 208))
@@ -122,7 +132,9 @@ def _upright_court(canvas: Canvas, x: float, y: float, width: float, depth: floa
 def golfcourse(canvas: Canvas) -> Facts:
     canvas.ground("grass", -6)
     for _ in range(canvas.between(2, 4)):
-        patch = blob(canvas, canvas.uniform(0, 96), canvas.uniform(0, 96), canvas.uniform(30, 70), canvas.uniform(20, 40))
+        patch = blob(
+            canvas, canvas.uniform(0, 96), canvas.uniform(0, 96), canvas.uniform(30, 70), canvas.uniform(20, 40)
+        )
         canvas.cover(patch, "lawn", canvas.between(-4, 12))
     trees, pond, count = canvas.choose(("many", "few")), canvas.choose(("yes", "no")), canvas.between(1, 5)
     places = canvas.shuffled([(20, 22), (52, 18), (78, 40), (24, 54), (56, 52), (30, 80), (74, 76)])
@@ -142,7 +154,14 @@ def golfcourse(canvas: Canvas) -> Facts:
     else:
         grove(canvas, Box(0, 0, 96, 10), 4, 2.4)
     for x, y in places[:count]:
-        bunker = blob(canvas, x + canvas.uniform(-3, 3), y + canvas.uniform(-3, 3), canvas.uniform(9, 13), canvas.uniform(7, 10), 0.2)
+        bunker = blob(
+            canvas,
+            x + canvas.uniform(-3, 3),
+            y + canvas.uniform(-3, 3),
+            canvas.uniform(9, 13),
+            canvas.uniform(7, 10),
+            0.2,
+        )
         canvas.path([*bunker, bunker[0]], 1.2, (84, 120, 62))
         canvas.cover(bunker, "sand", 10)
     return {"trees": trees, "pond": pond, "bunkers": NUMBERS[count]}
@@ -157,7 +176,10 @@ def park(canvas: Canvas) -> Facts:
     path = canvas.choose(("white", "red"))
     paint = {"white": (206, 200, 186), "red": (176, 112, 88)}[path]
     for dx, dy in ((1, 1), (1, -1)):
-        ends = [(x - dx * box.width * 0.5, y - dy * box.height * 0.5), (x + dx * box.width * 0.5, y + dy * box.height * 0.5)]
+        ends = [
+            (x - dx * box.width * 0.5, y - dy * box.height * 0.5),
+            (x + dx * box.width * 0.5, y + dy * box.height * 0.5),
+        ]
         canvas.path(ends, 2.4, paint)
     ring = oval(x, y, box.width * 0.62, box.height * 0.62)
     canvas.path([*ring, ring[0]], 2.4, paint)

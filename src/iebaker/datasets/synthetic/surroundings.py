@@ -70,9 +70,13 @@ def _trees(canvas: Canvas, side: str, depth: float) -> None:
 def _river(canvas: Canvas, side: str, depth: float) -> None:
     box = band(side, depth - 2)
     start, end = axis(band(side, depth - 2, -40))
-    middle = [(start[0] + (end[0] - start[0]) * at, start[1] + (end[1] - start[1]) * at) for at in (0, 0.3, 0.5, 0.7, 1)]
+    middle = [
+        (start[0] + (end[0] - start[0]) * at, start[1] + (end[1] - start[1]) * at) for at in (0, 0.3, 0.5, 0.7, 1)
+    ]
     shift = canvas.uniform(-2, 2)
-    turn = [(x + (shift if box.height > box.width else 0), y + (0 if box.height > box.width else shift)) for x, y in middle]
+    turn = [
+        (x + (shift if box.height > box.width else 0), y + (0 if box.height > box.width else shift)) for x, y in middle
+    ]
     bend = curve([middle[0], turn[1], middle[2], turn[3], middle[4]])
     width = min(box.width, box.height) + 16
     canvas.path(bend, width + 2, canvas.jitter((150, 140, 108), 8))
@@ -101,7 +105,9 @@ def _farmland(canvas: Canvas, side: str, depth: float) -> None:
     crops = ["grass", "drygrass", "lawn", "forest"]
     while start < end:
         step = canvas.uniform(9, 16)
-        piece = Box(box.left, start, box.right, start + step) if upright else Box(start, box.top, start + step, box.bottom)
+        piece = (
+            Box(box.left, start, box.right, start + step) if upright else Box(start, box.top, start + step, box.bottom)
+        )
         canvas.cover(corners(piece), canvas.choose(crops), 10)
         start += step
 

@@ -21,8 +21,12 @@ Facts = dict[str, str]
 
 def airport(canvas: Canvas) -> Facts:
     facts = lay_ground(canvas, ("grass", "bareland", "drygrass"))
-    neighbour, box = add_neighbour(canvas, ("road", "trees", "houses", "bareland", "farmland"), ("left", "right", "bottom"))
-    canvas.cover(corners(Box(box.left - 2, box.top - 4, box.right + 2, box.bottom - 2)), "concrete", canvas.between(-34, 6))
+    neighbour, box = add_neighbour(
+        canvas, ("road", "trees", "houses", "bareland", "farmland"), ("left", "right", "bottom")
+    )
+    canvas.cover(
+        corners(Box(box.left - 2, box.top - 4, box.right + 2, box.bottom - 2)), "concrete", canvas.between(-34, 6)
+    )
     count, roof = canvas.between(1, 6), canvas.choose(("white", "grey", "blue", "red"))
     middle, top = box.centre[0], box.top + 6
     building(canvas, middle, top, box.width * 0.86, 11, PAINT[roof], 4)
@@ -31,7 +35,15 @@ def airport(canvas: Canvas) -> Facts:
     for index in range(count):
         x = box.left + (index + 0.5) * step
         canvas.polygon(rectangle(x, top + 8, 1.6, 8), PAINT["grey"])
-        plane(canvas, x, top + 21 + canvas.uniform(-1, 1), max(length, 11.5), -90 + canvas.uniform(-8, 8), PAINT["white"], tail)
+        plane(
+            canvas,
+            x,
+            top + 21 + canvas.uniform(-1, 1),
+            max(length, 11.5),
+            -90 + canvas.uniform(-8, 8),
+            PAINT["white"],
+            tail,
+        )
     stripe = top + 36
     canvas.path([(box.left, stripe), (box.right, stripe)], 0.7, PAINT["yellow"])
     for _ in range(canvas.between(0, 4)):
@@ -49,7 +61,7 @@ def port(canvas: Canvas) -> Facts:
     canvas.shadow(corners(shore), 1.2, 80)
     canvas.cover(corners(shore), land)
     count = canvas.choose((2, 3, 4, 5, 12, 20))
-    paint = canvas.choose(("white", "red", "blue", "grey"))
+    paint = canvas.choose(("white", "red", "yellow"))
     upright = side in ("left", "right")
     piers = 1 if count < 6 else canvas.between(2, 3)
     inward = 1 if side in ("left", "top") else -1
@@ -63,7 +75,7 @@ def port(canvas: Canvas) -> Facts:
         for index in range(berths):
             along = base + inward * (7 + 44 * (index // 2 + 0.5) / rows)
             off = (1 if index % 2 else -1) * (9.5 if count < 6 else 6.6)
-            length = canvas.uniform(13, 16) if count < 6 else canvas.uniform(8, 10)
+            length = canvas.uniform(13, 16) if count < 6 else canvas.uniform(9, 11)
             x, y = (along, across + off) if upright else (across + off, along)
             degrees = (90 if off < 0 else -90) if upright else (0 if off < 0 else 180)
             boat(canvas, x, y, length, degrees + canvas.uniform(-5, 5), PAINT[paint])
@@ -71,7 +83,13 @@ def port(canvas: Canvas) -> Facts:
         x, y = canvas.uniform(5, quay - 6), canvas.uniform(6, 90)
         x = x if inward > 0 else FRAME - x
         building(canvas, *((x, y) if upright else (y, x)), 8, 8, PAINT[canvas.choose(("grey", "white", "red"))], 2)
-    return {"boats": NUMBERS[count] if count < 10 else "many", "paint": paint, "water": water, "side": side, "land": land}
+    return {
+        "boats": NUMBERS[count] if count < 10 else "many",
+        "paint": paint,
+        "water": water,
+        "side": side,
+        "land": land,
+    }
 
 
 def _share(count: int, parts: int, index: int) -> int:
@@ -80,7 +98,10 @@ def _share(count: int, parts: int, index: int) -> int:
 
 def bridge(canvas: Canvas) -> Facts:
     canvas.rotate(canvas.uniform(-14, 14))
-    bank, water = canvas.choose(("grass", "forest", "bareland", "buildings")), canvas.choose(("blue", "green", "brown", "dark"))
+    bank, water = (
+        canvas.choose(("grass", "forest", "bareland", "buildings")),
+        canvas.choose(("blue", "green", "brown", "dark")),
+    )
     canvas.ground("concrete" if bank == "buildings" else bank)
     upright = canvas.chance(0.5)
     width = canvas.uniform(34, 48)
@@ -94,7 +115,13 @@ def bridge(canvas: Canvas) -> Facts:
     if bank == "buildings":
         for _ in range(18):
             away, along = canvas.choose((canvas.uniform(-8, 16), canvas.uniform(80, 104))), canvas.uniform(-8, 104)
-            building(canvas, *((away, along) if upright else (along, away)), 8, 8, PAINT[canvas.choose(("grey", "red", "white"))])
+            building(
+                canvas,
+                *((away, along) if upright else (along, away)),
+                8,
+                8,
+                PAINT[canvas.choose(("grey", "red", "white"))],
+            )
     count = canvas.between(1, 3)
     busy = canvas.choose(("many", "few", "no"))
     paint = canvas.choose(("grey", "white", "red"))
@@ -121,9 +148,18 @@ def viaduct(canvas: Canvas) -> Facts:
             grove(canvas, Box(x - 15, y - 15, x + 15, y + 15), 22, 2.2)
     for dx, dy in ((1, 1), (-1, -1), (1, -1), (-1, 1))[:loops]:
         ring = [(48 + dx * 19 + x, 48 + dy * 19 + y) for x, y in oval(0, 0, 27, 27)]
-        canvas.path([*ring, ring[0]], 4.2, canvas.jitter((136, 134, 130), 6))
-        ramp = curve([(48 + dx * 64, 48 + dy * 5), (48 + dx * 36, 48 + dy * 10), (48 + dx * 10, 48 + dy * 36), (48 + dx * 5, 48 + dy * 64)])
-        canvas.path(ramp, 3.8, canvas.jitter((136, 134, 130), 6))
+        canvas.path([*ring, ring[0]], 5.6, (176, 172, 160))
+        canvas.path([*ring, ring[0]], 4.4, canvas.jitter((104, 105, 108), 6))
+        ramp = curve(
+            [
+                (48 + dx * 64, 48 + dy * 5),
+                (48 + dx * 36, 48 + dy * 10),
+                (48 + dx * 10, 48 + dy * 36),
+                (48 + dx * 5, 48 + dy * 64),
+            ]
+        )
+        canvas.path(ramp, 4.8, (176, 172, 160))
+        canvas.path(ramp, 3.8, canvas.jitter((104, 105, 108), 6))
     cars = 22 if busy == "many" else 6
     road(canvas, [(-30, 48), (126, 48)], 10, cars)
     canvas.shadow(rectangle(48, 48, 11, 150), 5, 120)
@@ -198,7 +234,15 @@ def roundabout(canvas: Canvas) -> Facts:
     for x, y in ((14, 14), (82, 14), (14, 82), (82, 82)):
         for dx, dy in ((-9, -9), (7, -8), (-8, 7), (8, 9)):
             if canvas.chance(0.85):
-                house(canvas, x + dx * 0.9, y + dy * 0.9, canvas.uniform(8, 12), canvas.uniform(7, 10), canvas.choose((0, 90)), PAINT[corner_roofs])
+                house(
+                    canvas,
+                    x + dx * 0.9,
+                    y + dy * 0.9,
+                    canvas.uniform(8, 12),
+                    canvas.uniform(7, 10),
+                    canvas.choose((0, 90)),
+                    PAINT[corner_roofs],
+                )
     for side, end in ends.items():
         if side != blocked:
             road(canvas, [(48.0, 48.0), end], 8, 8 if busy == "many" else 2)

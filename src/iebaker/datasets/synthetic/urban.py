@@ -32,7 +32,7 @@ def denseresidential(canvas: Canvas) -> Facts:
 
 def sparseresidential(canvas: Canvas) -> Facts:
     facts = lay_ground(canvas, ("grass", "bareland", "drygrass"))
-    neighbour, box = add_neighbour(canvas, ("road", "trees", "river", "farmland"))
+    neighbour, box = add_neighbour(canvas, ("road", "river", "farmland", "railway"))
     count, roof = canvas.between(1, 4), canvas.choose(("red", "grey", "blue", "brown", "white"))
     pool, trees = canvas.choose(("yes", "no")), canvas.choose(("many", "few"))
     grove(canvas, box, 34 if trees == "many" else 4, 2.4)
@@ -88,13 +88,17 @@ def industrial(canvas: Canvas) -> Facts:
         size = (box.width / count - 4, box.height - canvas.uniform(4, 16))
         spot, size = ((box.left + box.width * at, box.centre[1] - 2), size)
         if upright:
-            spot, size = (box.centre[0] - 2, box.top + box.height * at), (box.width - canvas.uniform(4, 16), box.height / count - 4)
+            spot, size = (
+                (box.centre[0] - 2, box.top + box.height * at),
+                (box.width - canvas.uniform(4, 16), box.height / count - 4),
+            )
         building(canvas, *spot, *size, PAINT[roof], 3.5)
         ribs = 8
         for rib in range(1, ribs):
             offset = (rib / ribs - 0.5) * (size[0] if upright else size[1])
             line = (
-                rectangle(spot[0] + offset, spot[1], 0.4, size[1] - 1) if upright
+                rectangle(spot[0] + offset, spot[1], 0.4, size[1] - 1)
+                if upright
                 else rectangle(spot[0], spot[1] + offset, size[0] - 1, 0.4)
             )
             canvas.polygon(line, tuple(channel * 5 // 6 for channel in PAINT[roof]))
@@ -115,7 +119,9 @@ def storagetanks(canvas: Canvas) -> Facts:
     if canvas.chance(0.5):
         columns, rows = rows, columns
     width, height = box.width / columns, box.height / rows
-    canvas.cover(corners(box), "concrete" if facts["ground"] != "concrete" else "asphalt", -4) if canvas.chance(0.4) else None
+    canvas.cover(corners(box), "concrete" if facts["ground"] != "concrete" else "asphalt", -4) if canvas.chance(
+        0.4
+    ) else None
     for index in range(count):
         size = min(width, height) / 2 * (0.8 if count > 2 else 0.62)
         x, y = box.left + (index % columns + 0.5) * width, box.top + (index // columns + 0.5) * height
@@ -154,7 +160,9 @@ def solarfarm(canvas: Canvas) -> Facts:
                 cut += 4.5
     if hut == "none":
         return {**facts, **neighbour, "rows": NUMBERS[rows]}
-    corner = canvas.choose([(box.left + 6, box.top + 6), (box.right - 6, box.bottom - 6), (box.left + 6, box.bottom - 6)])
+    corner = canvas.choose(
+        [(box.left + 6, box.top + 6), (box.right - 6, box.bottom - 6), (box.left + 6, box.bottom - 6)]
+    )
     canvas.cover(turned(rectangle(*corner, 17, 17)), facts["ground"])
     building(canvas, *turned([corner])[0], 10, 10, PAINT[hut], 3)
     return {**facts, **neighbour, "rows": NUMBERS[rows], "hut": hut}
@@ -173,8 +181,12 @@ def church(canvas: Canvas) -> Facts:
         canvas.shadow(oval(x, y, 36, 36), 6)
         canvas.polygon(rectangle(x, y, 40, 40, turn), canvas.jitter((196, 188, 172), 6))
         for shrink, light in ((17, -30), (15, 0), (10, 16), (5, 34), (1.6, 60)):
-            canvas.disc(x - canvas.sun[0] * (17 - shrink) * 0.2, y - canvas.sun[1] * (17 - shrink) * 0.2, shrink,
-                        tuple(min(max(channel + light, 0), 255) for channel in paint))
+            canvas.disc(
+                x - canvas.sun[0] * (17 - shrink) * 0.2,
+                y - canvas.sun[1] * (17 - shrink) * 0.2,
+                shrink,
+                tuple(min(max(channel + light, 0), 255) for channel in paint),
+            )
     else:
         house(canvas, x, y, 46, 15, turn, paint)
         if shape == "cross":

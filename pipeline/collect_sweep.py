@@ -1,0 +1,34 @@
+"""Turn finished experiments into a table and a figure: `collect_sweep.py NAME PARAMETER [VARIANT]`, not a stage.
+
+The experiments may differ from the workspace in PARAMETER, eba.scheme and seeds alone; VARIANT is `full` unless given.
+Queue them first, for example:
+
+    dvc exp run --queue -S 'variants=[full]' -S eba.scheme=none,coupled,decoupled -S synthetic.weak_rate=0,0.1,0.2
+    dvc queue start
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from common import errors_for_people
+
+from iebaker.report import sweep
+from iebaker.report.tables import DIGITS
+
+OUT = Path("reports/sweeps")
+
+
+def main(name: str, parameter: str, variant: str = "full") -> None:
+    shown = subprocess.run(["dvc", "exp", "show", "--json"], check=True, capture_output=True, text=True).stdout
+    table = sweep.collect(json.loads(shown), parameter, variant).round(DIGITS)
+    OUT.mkdir(parents=True, exist_ok=True)
+    table.to_csv(OUT / f"{name}.csv", index=False)
+    sweep.sweep_plot(table, OUT / f"{name}.svg")
+    print(f"{OUT / name}.csv: {len(table)} rows")
+
+
+if __name__ == "__main__":
+    with errors_for_people():
+        main(*sys.argv[1:])

@@ -1,0 +1,132 @@
+"""A parameter swept over finished experiments: mR and the quality of the elimination, per elimination scheme."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+
+from iebaker.report import style
+
+SCHEME = "eba.scheme"
+# these may differ between the experiments of one sweep, beside the parameter and the scheme
+FREE = ("seeds", "variants", "corpora")
+KEY = ["corpus", "benchmark", "split", "parameter", "value", "scheme", "seeds"]
+MR = ("mR", "mR_std", "mR_low", "mR_high")
+ELIMINATION = ("dropped_share", "precision", "recall", "auroc")
+LABELS = {"synthetic.weak_rate": "share of weak captions", "eba.drop_ratio": "drop ratio"}
+
+
+class SweepError(ValueError):
+    """No experiment belongs to the sweep."""
+
+
+def collect(shown: list[dict[str, Any]], parameter: str, variant: str) -> pd.DataFrame:
+    """Experiments that differ from the workspace in `parameter` and scheme alone.
+
+    Args:
+        shown: what `dvc exp show --json` prints.
+        parameter: dotted name in params.yaml.
+        variant: whose metrics are read.
+
+    Returns:
+        One row per corpus, benchmark, split, value, scheme and number of seeds: plain mR (percent) with std and
+        interval, sar_mR, and per similarity dropped_share, precision, recall and auroc. Of a repeated experiment the newest.
+
+    Raises:
+        SweepError: if no experiment has metrics of this variant.
+    """
+    runs = [data for data in _runs(shown) if data.get("params") and data.get("metrics")]
+    kept = {parameter, SCHEME, *FREE}
+    reference = _fixed(runs[0], kept) if runs else {}
+    rows = []
+    for data in sorted(runs, key=lambda data: data["timestamp"] or ""):
+        params = _params(data)
+        if parameter in params and _fixed(data, kept) == reference:
+            rows += _rows(data, parameter, variant)
+    if not rows:
+        raise SweepError(
+            f"no finished experiment has metrics of variant {variant} and the parameter {parameter} (other parameters "
+            "as in the workspace); queue some with `dvc exp run --queue -S`"
+        )
+    table = pd.DataFrame(rows).drop_duplicates(KEY, keep="last")
+    return table.sort_values(KEY, ignore_index=True)
+
+
+def sweep_plot(table: pd.DataFrame, path: Path) -> None:
+    """mR on the last split over the swept parameter, and where known what was dropped, per scheme.
+
+    Args:
+        table: as `collect` gives it, of one parameter.
+        path: SVG to write.
+    """
+    table = table[table["split"] == ("test" if "test" in set(table["split"]) else "val")]
+    panels = {"mR": "mR (%), 95% interval"}
+    panels |= {
+        f"{key}_{similarity}": f"{key} ({similarity})"
+        for key in ("precision", "auroc")
+        for similarity in ("global", "local")
+        if f"{key}_{similarity}" in table and table[f"{key}_{similarity}"].notna().any()
+    }
+    parameter, order = table["parameter"].iat[0], style.by_order(["none", "coupled", "decoupled"])
+    rows = -(-len(panels) // 3)
+    with style.figure(path, 9, 0.5 + 2.9 * rows) as drawing:
+        axes = style.panels(drawing, rows, min(len(panels), 3))
+        for panel, (column, title) in zip(axes, panels.items(), strict=False):
+            for (benchmark, scheme), part in table.groupby(["benchmark", "scheme"], sort=False):
+                part = part.dropna(subset=column)
+                label = scheme if table["benchmark"].nunique() == 1 else f"{benchmark}, {scheme}"
+                panel.plot(part["value"], part[column], label=label, **style.line_style(order[scheme]))
+                if column == "mR":
+                    colour = style.line_style(order[scheme])["color"]
+                    panel.fill_between(part["value"], part["mR_low"], part["mR_high"], color=colour, alpha=0.12, lw=0)
+            panel.set(title=title, xlabel=LABELS.get(parameter, parameter))
+        for panel in axes[len(panels) :]:
+            panel.set_visible(False)
+        style.legend_below(drawing, axes[0])
+
+
+def _runs(shown: Any) -> Iterator[dict[str, Any]]:
+    """The `data` of every revision, wherever it is nested; the workspace first."""
+    if isinstance(shown, list):
+        for entry in shown:
+            yield from _runs(entry)
+    elif isinstance(shown, Mapping):
+        if isinstance(shown.get("data"), Mapping) and "params" in shown["data"]:
+            yield shown["data"]
+        yield from _runs(shown.get("experiments"))
+        yield from _runs(shown.get("revs"))
+
+
+def _params(data: Mapping[str, Any]) -> dict[str, Any]:
+    return _flat(data["params"]["params.yaml"]["data"])
+
+
+def _fixed(data: Mapping[str, Any], free: set[str]) -> dict[str, Any]:
+    return {key: value for key, value in _params(data).items() if key not in free}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return found
+
+
+def _rows(data: Mapping[str, Any], parameter: str, variant: str) -> Iterator[dict[str, Any]]:
+    params = _params(data)
+    for file, content in data["metrics"].items():
+        path, metrics = PurePosixPath(file), content.get("data", {})
+        if path.stem != variant or path.parent.name not in params["corpora"]:
+            continue
+        audits = metrics.get("elimination", {})
+        dropped = {f"{key}_{name}": audit.get(key) for name, audit in audits.items() for key in ELIMINATION}
+        for benchmark, splits in metrics.items():
+            if benchmark == "elimination":
+                continue
+            for split, values in splits.items():
+                row = {"corpus": path.parent.name, "benchmark": benchmark, "split": split, "parameter": parameter}
+                row |= {"value": params[parameter], "scheme": params[SCHEME], "seeds": len(params["seeds"])}
+                row |= {key: values["plain"][key] for key in MR}
+                yield row | {"sar_mR": values["sar"]["mR"]} | dropped

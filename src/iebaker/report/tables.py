@@ -1,0 +1,153 @@
+"""The numbers behind every figure of the ablation, one tidy table each."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from iebaker.matrices import GLOBAL, LOCAL, open_matrix
+from iebaker.metrics.recall import hits, image_to_text_hits, recalls, relevance, text_to_image_hits
+from iebaker.metrics.significance import compare
+from iebaker.report.results import CorpusResults
+from iebaker.similarity import fuse
+
+MATRICES = ("plain", "sar")
+RANKS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 30, 40, 50)
+LOCAL_WEIGHTS = tuple(round(0.1 * step, 1) for step in range(11))
+DIGITS = 4
+
+
+def ablation(results: CorpusResults) -> pd.DataFrame:
+    """mR of every variant before and after SAR, and its paired difference to the reference variant.
+
+    Returns:
+        One row per benchmark, split, variant and matrix ("plain" or "sar"): mR (percent) with mR_std over seeds and
+        its 95% interval; `difference` to the reference with interval, p of the paired permutation test over images and
+        p_holm; `gain` of SAR over plain with interval and p; transductive.
+    """
+    rows = []
+    metrics = {variant: results.metrics(variant) for variant in results.variants}
+    for benchmark in results.benchmarks:
+        found = {variant: results.hits(variant, benchmark) for variant in results.variants}
+        for split in found[results.reference]:
+            owner = results.image_of_text(benchmark, split)
+            for matrix in MATRICES:
+                measured = {variant: found[variant][split][matrix] for variant in results.variants}
+                others = {variant: of for variant, of in measured.items() if variant != results.reference}
+                differences = compare(measured[results.reference], others, owner) if others else {}
+                for variant in results.variants:
+                    summary = metrics[variant][benchmark][split][matrix]
+                    row = {"benchmark": benchmark, "split": split, "variant": variant, "matrix": matrix}
+                    row |= {key: summary[key] for key in ("mR", "mR_std", "mR_low", "mR_high")}
+                    row["seeds"] = len(measured[variant])
+                    row |= _named(differences.get(variant), "difference", ("p", "p_holm"))
+                    plain = found[variant][split]["plain"]
+                    gain = compare(plain, {"sar": measured[variant]}, owner)["sar"] if matrix == "sar" else None
+                    row |= _named(gain, "gain", ())
+                    row["gain_p"] = gain and gain["p"]
+                    row["transductive"] = summary.get("transductive", False)
+                    rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def training(results: CorpusResults) -> pd.DataFrame:
+    """Losses and validation mR per variant, seed and epoch (0-based); `best` marks the epoch that was kept."""
+    rows = []
+    for variant, seed, history in _histories(results):
+        best = results.training(variant, seed)["best_epoch"]
+        for record in history:
+            losses = {name: record.get(name) for name in ("loss", "loss_retrieval", "loss_keywords")}
+            epoch = record["epoch"]
+            row = {"variant": variant, "seed": seed, "epoch": epoch, "val_mR": record["val_mR"], **losses}
+            rows.append({**row, "best": epoch == best})
+    return pd.DataFrame(rows)
+
+
+def elimination(results: CorpusResults) -> pd.DataFrame:
+    """What the elimination dropped per variant, seed, epoch and similarity.
+
+    Returns:
+        pairs, dropped, dropped_share, threshold; where weak pairs are known also precision, recall, auroc of all and
+        `auroc_<kind>`; pairs and dropped of each kind as `pairs_<kind>`, `dropped_<kind>`. Empty where undefined.
+    """
+    rows = []
+    for variant, seed, history in _histories(results):
+        for record in history:
+            for similarity, audit in record["elimination"].items():
+                row = {"variant": variant, "seed": seed, "epoch": record["epoch"], "similarity": similarity}
+                row |= {key: value for key, value in audit.items() if key != "kinds"}
+                for kind, values in audit["kinds"].items():
+                    row |= {f"{key}_{kind}": value for key, value in values.items()}
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def fusion(results: CorpusResults) -> pd.DataFrame:
+    """Validation mR over the weight of local similarity, as published and with both standardised first.
+
+    Returns:
+        One row per benchmark, variant, scale ("published", "standardised") and local_weight w of
+        (1 - w) S + w L: mR in percent, mean over seeds. Variants without local similarity are left out.
+    """
+    rows = []
+    for benchmark in results.benchmarks:
+        relevant = relevance(results.image_of_text(benchmark, "val"))
+        for variant in results.variants:
+            folders = [results.matrix_folder(variant, seed, benchmark, "val") for seed in results.seeds]
+            if open_matrix(folders[0], LOCAL) is None:
+                continue
+            matrices = [(np.asarray(open_matrix(at, GLOBAL)), np.asarray(open_matrix(at, LOCAL))) for at in folders]
+            for scale in ("published", "standardised"):
+                for weight in LOCAL_WEIGHTS:
+                    values = []
+                    for pair in matrices:
+                        scales = [float(matrix.std()) if scale == "standardised" else 1.0 for matrix in pair]
+                        fused = fuse(*pair, 1 - weight, weight, *scales)
+                        values.append(recalls(hits(fused, fused, relevant))["mR"])
+                    row = {"benchmark": benchmark, "variant": variant, "scale": scale, "local_weight": weight}
+                    rows.append({**row, "mR": np.mean(values)})
+    return pd.DataFrame(rows, columns=["benchmark", "variant", "scale", "local_weight", "mR"])
+
+
+def recall_at_k(results: CorpusResults) -> pd.DataFrame:
+    """Recall (percent, mean over seeds) against K, per benchmark, variant, direction and matrix, on the last split."""
+    rows = []
+    for benchmark in results.benchmarks:
+        split = list(results.hits(results.reference, benchmark))[-1]
+        relevant = relevance(results.image_of_text(benchmark, split))
+        items = dict(zip(("text_to_image", "image_to_text"), reversed(relevant.shape), strict=True))
+        for variant in results.variants:
+            curves: dict[tuple[str, str], list[np.ndarray]] = {}
+            for seed in results.seeds:
+                for matrix, scores in results.scores(variant, seed, benchmark, split).items():
+                    for direction, measure in MEASURES.items():
+                        found = measure(scores[direction], relevant, RANKS).mean(axis=0)
+                        curves.setdefault((matrix, direction), []).append(100 * found)
+            for (matrix, direction), found in curves.items():
+                row = {"benchmark": benchmark, "split": split, "variant": variant, "direction": direction}
+                rows += [
+                    {**row, "matrix": matrix, "K": rank, "recall": recall}
+                    for rank, recall in zip(RANKS, np.mean(found, axis=0), strict=True)
+                    if rank < items[direction]
+                ]
+    return pd.DataFrame(rows)
+
+
+MEASURES = {"image_to_text": image_to_text_hits, "text_to_image": text_to_image_hits}
+TABLES = {
+    "ablation": ablation,
+    "training": training,
+    "elimination": elimination,
+    "fusion": fusion,
+    "recall_at_k": recall_at_k,
+}
+
+
+def _histories(results: CorpusResults) -> list[tuple[str, int, list[dict[str, Any]]]]:
+    pairs = [(variant, seed) for variant in results.variants for seed in results.seeds]
+    return [(variant, seed, results.history(variant, seed)) for variant, seed in pairs]
+
+
+def _named(comparison: dict[str, float] | None, name: str, extra: tuple[str, ...]) -> dict[str, float | None]:
+    keys = {"difference": name, "low": f"{name}_low", "high": f"{name}_high", **{key: key for key in extra}}
+    return {column: comparison and comparison[key] for key, column in keys.items()}

@@ -1,0 +1,54 @@
+"""Experiments become one table and figure per sweep."""
+
+import json
+
+import pytest
+
+from iebaker.report import sweep
+
+WEAK_RATE = "synthetic.weak_rate"
+
+
+def revision(value, scheme="coupled", mr=70.0, at="2026-01-01T00:00:00", **changes):
+    params = {"synthetic": {"weak_rate": value}, "eba": {"scheme": scheme, "drop_ratio": 0.15}, "seeds": [0, 1]}
+    params |= {"corpora": ["synthetic"], "variants": ["full"]} | changes
+    plain = {"mR": mr, "mR_std": 0.5, "mR_low": mr - 2, "mR_high": mr + 2}
+    audit = {"auroc": 0.96, "precision": None if scheme == "none" else 0.9, "recall": 0.5, "dropped_share": 0.1}
+    metrics = {"synthetic": {split: {"plain": plain, "sar": {"mR": mr + 1}} for split in ("val", "test")}}
+    files = {"reports/metrics/synthetic/full.json": {"data": metrics | {"elimination": {"global": audit}}}}
+    files["reports/metrics/rsicd/full.json"] = {"data": metrics}
+    return {"data": {"params": {"params.yaml": {"data": params}}, "metrics": files, "timestamp": at}}
+
+
+def shown(*revisions):
+    """The nesting of `dvc exp show --json`."""
+    experiments = [{"revs": [one], "name": "x", "executor": None} for one in revisions]
+    failed = {"revs": [{"data": None, "error": {"msg": "gone"}}], "name": "y"}
+    return [revision(0.2), {**revision(0.2), "name": "main", "experiments": [*experiments, failed]}]
+
+
+def test_collects_what_differs_in_the_parameter_and_the_scheme_alone():
+    other = revision(0.2, mr=1.0, eba={"scheme": "coupled", "drop_ratio": 0.9})
+    table = sweep.collect(shown(revision(0.4), revision(0.1, "none"), other), WEAK_RATE, "full")
+    test = table[table["split"] == "test"]
+    assert test[["value", "scheme"]].values.tolist() == [[0.1, "none"], [0.2, "coupled"], [0.4, "coupled"]]
+    assert set(table["corpus"]) == {"synthetic"} and (table["sar_mR"] == 71).all()
+
+
+def test_of_a_repeated_experiment_the_newest_counts():
+    late, early = revision(0.4, mr=80.0, at="2026-02-02T00:00:00"), revision(0.4, mr=60.0)
+    table = sweep.collect(shown(late, early), WEAK_RATE, "full")
+    assert table.query("value == 0.4")["mR"].tolist() == [80.0, 80.0]
+
+
+def test_nothing_to_collect_is_said():
+    with pytest.raises(sweep.SweepError, match="variant ker"):
+        sweep.collect(shown(), WEAK_RATE, "ker")
+
+
+def test_plot_is_deterministic_and_stands_gaps(tmp_path):
+    table = sweep.collect(shown(*(revision(v, s) for v in (0, 0.4) for s in ("none", "decoupled"))), WEAK_RATE, "full")
+    for name in ("a", "b"):
+        sweep.sweep_plot(table, tmp_path / f"{name}.svg")
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    json.dumps(table.to_dict("records"))
