@@ -13,7 +13,8 @@ OUT = Path("reports/audit.json")
 def main() -> None:
     params = load_params()
     manifests = {name: manifest.read(PREPARED / name / manifest.FILE) for name in params["benchmarks"]}
-    members = {corpus: [name for name in params["members"][corpus] if name in manifests] for corpus in params["corpora"]}
+    members = {corpus: params["members"][corpus] for corpus in params["corpora"]}
+    OUT.parent.mkdir(exist_ok=True)
     OUT.write_text(json.dumps(audit.audit(manifests, members), indent=2, allow_nan=False) + "\n")
 
 

@@ -23,7 +23,8 @@ def main(corpus: str, variant: str, seed: str) -> None:
     device = pick_device(config.train.device)
     members = open_corpus(CORPORA / corpus, PREPARED)
     model = factory.load(MODELS / place).to(device)
-    encoder = Encoder(model, members, device, trim=config.similarity.mask_padding)
+    needed = config.similarity
+    encoder = Encoder(model, members, device, trim=needed.mask_padding, tokens=needed.local_loss > 0)
     with replacing(SIMILARITY / place) as out:
         for index, member in enumerate(members):
             for split in SPLITS:

@@ -33,9 +33,10 @@ def test_matrices_agree_with_one_pair_at_a_time(encoder, corpus, folder):
             image = encoder.images(np.array([0]), split.image_ids[[column]])
         expected = similarity.global_similarity(text.pooled, image.pooled).item()
         assert exported["global"][row, column] == pytest.approx(expected, abs=1e-5)
-        cosines = torch.nn.functional.normalize(text.tokens[0][~text.padding[0]], dim=-1) @ torch.nn.functional.normalize(
-            image.tokens[0], dim=-1
-        ).T
+        cosines = (
+            torch.nn.functional.normalize(text.tokens[0][~text.padding[0]], dim=-1)
+            @ torch.nn.functional.normalize(image.tokens[0], dim=-1).T
+        )
         assert exported["local"][row, column] == pytest.approx(cosines.norm().item(), rel=1e-4)
 
 
@@ -67,7 +68,7 @@ def test_bank_holds_training_queries_only(encoder, corpus, folder):
 
 
 def test_without_local_loss_or_bank_nothing_is_written_for_them(encoder, tmp_path):
-    export.export_split(encoder, 0, "val", SimilarityParams(local_loss=False), 0, tmp_path)
+    export.export_split(encoder, 0, "val", SimilarityParams(local_loss=0), 0, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"global.npy", "texts.parquet", "images.parquet"}
     assert matrices.open_matrix(tmp_path, "local") is None
     with pytest.raises(matrices.MatrixError, match="dvc repro export_similarity"):

@@ -59,6 +59,7 @@ def repository(tmp_path_factory) -> Repository:
     repository("git", "init", "-q", "-b", "main")
     repository("git", "config", "user.email", "tests@example.org")
     repository("git", "config", "user.name", "Tests")
+    commit(repository, "begin")
     repository("dvc", "repro", "-q")
     commit(repository, "reproduce")
     return repository
@@ -100,7 +101,14 @@ def test_plots_are_shown(repository):
 def test_scheme_changes_what_it_must_and_nothing_else(repository):
     output = repository("dvc", "exp", "run", "-S", "eba.scheme=none")
     # the variants that fix their own scheme resolve to the same configuration and are not trained again
-    assert repository.stages_run(output) == {"configure", "train", "export_similarity", "rerank", "plot_ablation", "report"}
+    assert repository.stages_run(output) == {
+        "configure",
+        "train",
+        "export_similarity",
+        "rerank",
+        "plot_ablation",
+        "report",
+    }
     assert output.count("Running stage 'train@") == 1 and "Running stage 'train@synthetic-full-0'" in output
     diff = json.loads(repository("dvc", "metrics", "diff", "--json"))["diff"]
     assert FULL in diff and BASELINE not in diff

@@ -83,7 +83,7 @@ def test_outputs_describe_the_best_epoch(fitted):
 
 
 def test_loss_falls_and_a_variant_without_parts_trains(corpus, tmp_path):
-    plain = config(eba={"scheme": "none"}, ker={"enabled": False}, similarity={"local_loss": False})
+    plain = config(eba={"scheme": "none"}, ker={"enabled": False}, similarity={"local_loss": 0})
     training.fit(plain, corpus, 0, tmp_path / "model", tmp_path / "resume")
     history = json.loads((tmp_path / "model/history.json").read_text())
     assert history[-1]["loss"] < history[0]["loss"]
@@ -97,7 +97,8 @@ def test_streams_are_independent(corpus):
     for name, values in without.model.state_dict().items():
         assert torch.equal(values, with_ker.model.state_dict()[name]), name
     orders = [
-        list(loading.epoch_batches(trainer.pairs, 20, "all", trainer.streams["data"])) for trainer in (with_ker, without)
+        list(loading.epoch_batches(trainer.pairs, 20, "all", trainer.streams["data"]))
+        for trainer in (with_ker, without)
     ]
     assert np.array_equal(*map(np.concatenate, orders))
 

@@ -28,7 +28,11 @@ def stack(parts: Sequence[TowerOutput]) -> TowerOutput:
 
     def lengthen(values: Tensor, fill: float) -> Tensor:
         missing = longest - values.shape[1]
-        return values if missing == 0 else torch.cat([values, values.new_full((len(values), missing, *values.shape[2:]), fill)], 1)
+        return (
+            values
+            if missing == 0
+            else torch.cat([values, values.new_full((len(values), missing, *values.shape[2:]), fill)], 1)
+        )
 
     return TowerOutput(
         torch.cat([part.pooled for part in parts]),
@@ -49,6 +53,7 @@ class Encoder:
         crop_scale: smallest area share of a random crop in training; 1 means none.
         flip: mirror training images at random.
         trim: cut token ids after the longest caption of a batch; only right when padding doesn't count.
+        tokens: also give token features; a plain CLIP needs none, and projecting them is most of a frozen tower's work.
         augmentation: random stream of the crops.
     """
 
@@ -60,11 +65,12 @@ class Encoder:
         crop_scale: float = 1.0,
         flip: bool = False,
         trim: bool = True,
+        tokens: bool = True,
         augmentation: np.random.Generator | None = None,
     ) -> None:
         # convolutions on the CPU are a quarter faster so
         self.model = model.to(memory_format=torch.channels_last)
-        self.members, self.device, self.trim = members, device, trim
+        self.members, self.device, self.trim, self.tokens = members, device, trim, tokens
         self.crop_scale, self.flip, self.augmentation = crop_scale, flip, augmentation
         self.images_are_fixed = model.image_locked and crop_scale == 1 and not flip
         self.texts_are_fixed = model.text_locked
@@ -81,14 +87,14 @@ class Encoder:
         batch = self._normalised(member_of, image_ids)
         if augment and (self.crop_scale < 1 or self.flip):
             batch = random_crops(batch, self.crop_scale, self.flip, self.augmentation)
-        return self.model.encode_image(batch)
+        return self.model.image_head(self._needed(self.model.image_trunk(batch)))
 
     def texts(self, token_ids: Tensor) -> TowerOutput:
         """Encode (B, L) token ids; differentiable where the model trains."""
         if self._text_trunk is not None:
             rows = [self._texts[key] for key in _keys(token_ids)]
             return self.model.text_head(self._select(self._text_trunk, rows))
-        return self.model.encode_text(self.trimmed(token_ids).to(self.device))
+        return self.model.text_head(self._needed(self.model.text_trunk(self.trimmed(token_ids).to(self.device))))
 
     def trimmed(self, token_ids: Tensor) -> Tensor:
         """(B, L') token ids without the columns that are padding in every row."""
@@ -154,16 +160,19 @@ class Encoder:
         self.model.eval()
         stored: list[Tensor] = []
         for rows in _batches(np.arange(count), name):
-            for index, values in enumerate(trunk(rows)):
+            for index, values in enumerate(self._needed(trunk(rows))):
                 kept = values.to("cpu", torch.float16 if values.is_floating_point() else values.dtype)
                 if len(stored) <= index:
                     stored.append(torch.empty((count, *kept.shape[1:]), dtype=kept.dtype))
                 stored[index][rows] = kept
         return Trunk(*stored)
 
+    def _needed(self, trunk: Trunk) -> Trunk:
+        return trunk if self.tokens else Trunk(trunk.pooled, trunk.tokens[:, :0], trunk.padding[:, :0])
+
     def _select(self, trunk: Trunk, rows: list[int]) -> Trunk:
         parts = [values[rows] for values in trunk]
-        if self.trim:
+        if self.trim and self.tokens:
             longest = int((~parts[2]).sum(1).max())
             parts[1:] = [values[:, :longest] for values in parts[1:]]
         parts = [values.to(self.device) for values in parts]

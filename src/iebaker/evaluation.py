@@ -51,7 +51,7 @@ def scales_of(folder: Path, params: SimilarityParams) -> Scales:
 
 
 def fused(folder: Path, params: SimilarityParams, scales: Scales, prefix: str = EVALUATION) -> np.ndarray | None:
-    """Fused similarities of one split, (N_text, N_image) float32; S alone where L was not trained; None without matrix."""
+    """Fused similarities, (N_text, N_image) float32; S alone where L was not trained; None without matrix."""
     global_values, local_values = open_matrix(folder, GLOBAL, prefix), open_matrix(folder, LOCAL, prefix)
     if local_values is None:
         return global_values
@@ -102,8 +102,7 @@ def evaluate_variant(folders: Mapping[int, Path], similarity: SimilarityParams, 
                 selection = select(scores, measures[split].image_of_text, sar, bank)
                 result.choices.append(selection.as_dict())
             matrices = {
-                direction: apply(choice, scores, direction, bank)
-                for direction, choice in selection.choices.items()
+                direction: apply(choice, scores, direction, bank) for direction, choice in selection.choices.items()
             }
             found = measures[split].measure("plain", scores, scores)
             found |= measures[split].measure("sar", matrices["image_to_text"], matrices["text_to_image"])
@@ -120,7 +119,7 @@ def evaluate_variant(folders: Mapping[int, Path], similarity: SimilarityParams, 
 def elimination_summary(histories: list[list[dict[str, Any]]]) -> dict[str, dict[str, float | None]]:
     """Per similarity, what the elimination did from its first active epoch on, averaged over epochs and seeds.
 
-    AUROC is the last epoch's; precision, recall and dropped share are over all pairs of the epochs that had a threshold.
+    AUROC is the last epoch's; the others are over all pairs of the epochs that had a threshold.
     None where nothing is known to be weak, or nothing was dropped.
     """
     summary: dict[str, dict[str, float | None]] = {}

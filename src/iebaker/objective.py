@@ -37,6 +37,7 @@ def retrieval_loss(
     keep_global: Tensor | None,
     keep_local: Tensor | None,
     scale: float,
+    local_weight: float = 1.0,
 ) -> Tensor:
     """Global plus local contrastive loss.
 
@@ -46,6 +47,7 @@ def retrieval_loss(
         keep_global: (B,) bool, anchors of the global loss; None keeps all.
         keep_local: (B,) bool, anchors of the local loss; None keeps all.
         scale: s, the exponential of the logit scale.
+        local_weight: of the local loss; published: 1.
 
     Raises:
         ValueError: if both similarities are None.
@@ -54,7 +56,7 @@ def retrieval_loss(
     if global_similarity is not None:
         losses.append(contrastive_loss(scale * global_similarity.float(), keep_global))
     if local_similarity is not None:
-        losses.append(contrastive_loss(local_similarity, keep_local))
+        losses.append(local_weight * contrastive_loss(local_similarity, keep_local))
     if not losses:
         raise ValueError("retrieval_loss needs the global or the local similarity; both are None")
     return sum(losses[1:], losses[0])

@@ -67,14 +67,18 @@ class SyntheticParams(Section):
     val: PositiveInt = 250
     test: PositiveInt = 300
     image_size: int = Field(96, ge=32)
-    weak_rate: float = Field(0.2, ge=0, le=1, description="share of training captions replaced by weakly correlated ones")
+    weak_rate: float = Field(
+        0.2, ge=0, le=1, description="share of training captions replaced by weakly correlated ones"
+    )
     seed: int = Field(0, ge=0)
 
 
 class ModelParams(Section):
     """`model`: the towers, by open_clip's names."""
 
-    name: str = Field(description="an open_clip model name, hf-hub:..., local-dir:..., or a config of iebaker/model/configs")
+    name: str = Field(
+        description="an open_clip model name, hf-hub:..., local-dir:..., or a config of iebaker/model/configs"
+    )
     pretrained: str = Field("", description="open_clip pretrained tag or local checkpoint; '' trains from scratch")
     lock_image: bool = Field(False, description="freeze the image trunk; its projection still trains")
     lock_text: bool = Field(False, description="freeze the text trunk; its projection still trains")
@@ -94,7 +98,9 @@ class TrainParams(Section):
     logit_scale: float = Field(2.996, description="natural logarithm of s, fixed")
     crop_scale: float = Field(0.9, gt=0, le=1, description="smallest area share of the random crop; 1: no augmentation")
     flip: bool = False
-    injected_rate: float = Field(0.0, ge=0, le=1, description="share of training captions swapped for another image's, to audit the elimination")
+    injected_rate: float = Field(
+        0.0, ge=0, le=1, description="share of training captions swapped for another image's, to audit the elimination"
+    )
     precision: Literal["float32", "bfloat16"] = "float32"
     device: str = "auto"
     threads: int = Field(2, ge=1, description="CPU threads: part of the recipe, sums depend on it")
@@ -133,8 +139,10 @@ class SimilarityParams(Section):
 
     global_weight: float = Field(0.6, ge=0)
     local_weight: float = Field(0.4, ge=0)
-    local_loss: bool = Field(True, description="train the local similarity; false: a plain CLIP fine-tune")
-    standardise: bool = Field(False, description="divide S and L by their standard deviation on validation before fusion")
+    local_loss: float = Field(1.0, ge=0, description="weight of the local cross-entropy; 0: a plain CLIP fine-tune")
+    standardise: bool = Field(
+        False, description="divide S and L by their standard deviation on validation before fusion"
+    )
     mask_padding: bool = True
     precision: Literal["float32", "bfloat16"] = "float32"
 
@@ -144,14 +152,22 @@ class SarParams(Section):
 
     method: Literal["auto", "none", "sort", "weighted", "soft", "querybank", "sinkhorn"] = "auto"
     candidates: PositiveInt = Field(30, description="K: top items per query that are re-ranked by sort and weighted")
-    bank_size: int = Field(1000, ge=0, description="training queries of each side whose similarities are exported for querybank")
+    bank_size: int = Field(
+        1000, ge=0, description="training queries of each side whose similarities are exported for querybank"
+    )
     weight_forward: float = Field(1.0, description="W1 of weighted")
     weight_reverse: float = Field(0.7, description="W2 of weighted")
     decay: float = Field(0.05, ge=0, description="xi of weighted")
     strength: float = Field(
-        1.0, ge=0, description="lambda of soft and querybank, in standard deviations of the validation matrix; .inf: reversed retrieval alone"
+        1.0,
+        ge=0,
+        description="lambda of soft and querybank, in standard deviations of validation; .inf: reversed retrieval alone",
     )
-    beta: float = Field(2.0, gt=0, description="inverse temperature of soft, querybank and sinkhorn, per standard deviation of the validation matrix")
+    beta: float = Field(
+        2.0,
+        gt=0,
+        description="inverse temperature of soft, querybank and sinkhorn, per standard deviation of validation",
+    )
     iterations: PositiveInt = Field(20, description="of sinkhorn")
 
 
@@ -213,7 +229,8 @@ def resolve(params: Mapping[str, Any], corpus: str, variant: str) -> TrainingCon
     for section, key in SWITCHES:
         if key in (settings.get(section) or {}):
             raise ParameterError(
-                f"params: settings.{corpus}.{section}.{key} would shadow -S {section}.{key}=...; set it in the section or in overrides"
+                f"params: settings.{corpus}.{section}.{key} would shadow -S {section}.{key}=...; "
+                "set it in the section or in overrides"
             )
     base = {section: params.get(section, {}) for section in RESOLVED_SECTIONS}
     merged = merge(base, settings, params["overrides"][variant])

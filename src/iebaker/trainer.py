@@ -51,13 +51,14 @@ class Trainer:
         self.masker, self.keyword_head = self._keyword_reasoning()
         self.elimination = eba.Elimination(config.eba, self.epoch_pairs, self._torch_generator("bank"))
         trim = config.similarity.mask_padding
+        tokens = config.ker.enabled or config.similarity.local_loss > 0
         self.encoder = Encoder(
-            self.model, members, self.device, recipe.crop_scale, recipe.flip, trim, self.streams["augmentation"]
+            self.model, members, self.device, recipe.crop_scale, recipe.flip, trim, tokens, self.streams["augmentation"]
         )
         groups = self.model.parameter_groups(recipe.lr, recipe.head_lr, recipe.weight_decay)
         if self.keyword_head is not None:
             groups += adamw_groups(self.keyword_head.parameters(), recipe.head_lr or recipe.lr, recipe.weight_decay)
-        self.optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.999))
+        self.optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.999), fused=True)
         self.peaks = [group["lr"] for group in self.optimiser.param_groups]
         self.scale = math.exp(recipe.logit_scale)
         self.epoch, self.step = 0, 0
@@ -89,8 +90,10 @@ class Trainer:
         texts = [self.token_ids, *(self.model.tokenize(v.captions) for v in validation if v.captions)]
         if self.masker is not None and self.encoder.texts_are_fixed:
             if self.config.ker.mask_ratio < 1:
-                raise TrainingError("ker.mask_ratio < 1 masks anew in each epoch, which a frozen text trunk can't cache; "
-                                    "set ker.mask_ratio=1 or model.lock_text=false")  # fmt: skip
+                raise TrainingError(
+                    "ker.mask_ratio < 1 masks anew in each epoch, which a frozen text trunk can't cache; "
+                    "set ker.mask_ratio=1 or model.lock_text=false"
+                )
             texts.append(self.masker.mask(self.pairs["caption"].tolist()).token_ids)
         self.encoder.cache_texts(torch.cat(texts))
 
@@ -113,7 +116,9 @@ class Trainer:
             )
         positives = (global_values.diagonal(), None if local_values is None else local_values.diagonal())
         keep_global, keep_local = self.elimination.masks(*positives)
-        loss = objective.retrieval_loss(global_values, local_values, keep_global, keep_local, self.scale)
+        loss = objective.retrieval_loss(
+            global_values, local_values, keep_global, keep_local, self.scale, params.local_loss
+        )
         record = {"global": positives[0], "dropped_global": ~keep_global, "loss_retrieval": loss}
         if local_values is not None:
             record |= {"local": positives[1], "dropped_local": ~keep_local}
@@ -157,8 +162,10 @@ class Trainer:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
                 loss, record = self.batch_loss(rows)
             if not torch.isfinite(loss):
-                raise TrainingError(f"the loss is {loss.item()} at step {self.step} (epoch {self.epoch}); lower train.lr, "
-                                    "lengthen train.warmup_steps, or use train.precision=float32")  # fmt: skip
+                raise TrainingError(
+                    f"the loss is {loss.item()} at step {self.step} (epoch {self.epoch}); lower train.lr, "
+                    "lengthen train.warmup_steps, or use train.precision=float32"
+                )
             self.update(loss)
             records.append({name: values.detach().float().cpu() for name, values in record.items()})
             samples = bar.format_dict["rate"]
@@ -207,7 +214,9 @@ class Trainer:
                 matrix = scores.numpy()[row]
                 values.append(recalls(hits(matrix, matrix, relevance(split.image_of_text)))["mR"])
         if not values:
-            raise TrainingError("no benchmark of the corpus has a validation split; set data.<benchmark>.validation_share")
+            raise TrainingError(
+                "no benchmark of the corpus has a validation split; set data.<benchmark>.validation_share"
+            )
         return float(np.mean(values))
 
     def state(self) -> dict[str, Any]:

@@ -99,7 +99,8 @@ def load_state(folder: Path, fingerprint: str) -> dict[str, Any] | None:
 def describe(record: dict[str, Any], epochs: int) -> str:
     """One line on an epoch, for the log."""
     dropped = ", ".join(f"{name} {audit['dropped']}" for name, audit in record["elimination"].items())
-    return f"epoch {record['epoch'] + 1}/{epochs}: loss {record['loss']:.3f}, val mR {record['val_mR']:.2f}, dropped {dropped}"
+    reached = f"loss {record['loss']:.3f}, val mR {record['val_mR']:.2f}"
+    return f"epoch {record['epoch'] + 1}/{epochs}: {reached}, dropped {dropped}"
 
 
 def write(trainer: Trainer, config: TrainingConfig, out: Path) -> None:

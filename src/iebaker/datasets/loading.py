@@ -75,7 +75,9 @@ def open_corpus(folder: Path, prepared: Path) -> list[Member]:
         pixels = np.load(prepared / name / PIXELS_FILE, mmap_mode="r")
         members.append(Member(name, pd.read_parquet(view_file.parent / MANIFEST_FILE), pixels, keywords))
     if not members:
-        raise CorpusError(f"{folder}: no benchmark in it; is `members.{folder.name}` among `benchmarks` in params.yaml?")
+        raise CorpusError(
+            f"{folder}: no benchmark in it; is `members.{folder.name}` among `benchmarks` in params.yaml?"
+        )
     return members
 
 
@@ -91,7 +93,9 @@ def merged_keywords(members: list[Member]) -> list[str]:
     return sorted({word for member in members for word in member.keywords})
 
 
-def training_pairs(members: list[Member], injected_rate: float = 0.0, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+def training_pairs(
+    members: list[Member], injected_rate: float = 0.0, seed: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All (image, caption) pairs of the training splits that may be trained on.
 
     Images that are near-duplicates of any validation or test image of the corpus are left out (method: Evaluation,
@@ -99,7 +103,7 @@ def training_pairs(members: list[Member], injected_rate: float = 0.0, seed: int 
     can be audited on any benchmark; `weak` marks them "injected".
 
     Returns:
-        The pairs (member, image_id, caption, weak), and the offenders that were left out, as `audit.offenders` lists them.
+        The pairs (member, image_id, caption, weak), and the offenders left out, as `audit.offenders` lists them.
     """
     offenders = audit.offenders({member.name: member.manifest for member in members})
     parts = []
@@ -143,7 +147,9 @@ def stream(seed: int, purpose: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence([seed, purpose]))
 
 
-def epoch_batches(pairs: pd.DataFrame, batch_size: int, mode: str, generator: np.random.Generator) -> Iterator[np.ndarray]:
+def epoch_batches(
+    pairs: pd.DataFrame, batch_size: int, mode: str, generator: np.random.Generator
+) -> Iterator[np.ndarray]:
     """Shuffled batches of row numbers of `pairs` for one epoch, the last incomplete batch dropped.
 
     Args:

@@ -15,7 +15,7 @@ from iebaker.report.results import CorpusResults
 
 RECALLS = tuple(f"{direction}_R@{rank}" for direction in ("i2t", "t2i") for rank in (1, 5, 10))
 CLOUD_WORDS = 110
-CLOUD_SIZES = (0.8, 2.4)  # rem, of the rarest and the most frequent word shown
+CLOUD_SIZES = (0.8, 2.4)  # em, of the rarest and the most frequent word shown
 MATRIX_LABELS = {"plain": "plain", "sar": "SAR"}
 NOT_BENCHMARKS = ("elimination",)
 
@@ -90,7 +90,7 @@ def elimination(metrics: Path, corpus: str) -> list[dict[str, Any]]:
 
 
 def cloud(folder: Path) -> list[dict[str, Any]]:
-    """The most frequent keywords of a benchmark in alphabetical order, each with count and font size in rem."""
+    """The most frequent keywords of a benchmark in alphabetical order, each with count and font size in em."""
     mined = pd.read_csv(folder / "counts.csv", keep_default_na=False)
     top = mined.sort_values(["count", "keyword"], ascending=[False, True]).head(CLOUD_WORDS).sort_values("keyword")
     root = top["count"] ** 0.5

@@ -9,6 +9,7 @@ import pandas as pd
 from iebaker.report import style
 
 SCHEME = "eba.scheme"
+SCHEMES = ("none", "coupled", "decoupled")
 # these may differ between the experiments of one sweep, beside the parameter and the scheme
 FREE = ("seeds", "variants", "corpora")
 KEY = ["corpus", "benchmark", "split", "parameter", "value", "scheme", "seeds"]
@@ -31,7 +32,8 @@ def collect(shown: list[dict[str, Any]], parameter: str, variant: str) -> pd.Dat
 
     Returns:
         One row per corpus, benchmark, split, value, scheme and number of seeds: plain mR (percent) with std and
-        interval, sar_mR, and per similarity dropped_share, precision, recall and auroc. Of a repeated experiment the newest.
+        interval, sar_mR, and per similarity dropped_share, precision, recall and auroc; of a repeated
+        experiment the newest.
 
     Raises:
         SweepError: if no experiment has metrics of this variant.
@@ -63,12 +65,13 @@ def sweep_plot(table: pd.DataFrame, path: Path) -> None:
     table = table[table["split"] == ("test" if "test" in set(table["split"]) else "val")]
     panels = {"mR": "mR (%), 95% interval"}
     panels |= {
-        f"{key}_{similarity}": f"{key} ({similarity})"
-        for key in ("precision", "auroc")
+        f"{key}_{similarity}": f"{title} ({similarity})"
+        for key, title in (("precision", "precision of the dropped"), ("auroc", "AUROC"))
         for similarity in ("global", "local")
         if f"{key}_{similarity}" in table and table[f"{key}_{similarity}"].notna().any()
     }
-    parameter, order = table["parameter"].iat[0], style.by_order(["none", "coupled", "decoupled"])
+    parameter, order = table["parameter"].iat[0], style.by_order(SCHEMES)
+    table = table.sort_values("scheme", key=lambda names: names.map(order), kind="stable")
     rows = -(-len(panels) // 3)
     with style.figure(path, 9, 0.5 + 2.9 * rows) as drawing:
         axes = style.panels(drawing, rows, min(len(panels), 3))
