@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from iebaker.datasets.prepare import prepare
+from iebaker.datasets.sources import acquire
 from iebaker.datasets.synthetic import captions, templates, weak, write_raw
 from iebaker.datasets.synthetic.canvas import Canvas
 from iebaker.datasets.synthetic.generate import draw, stream
 from iebaker.datasets.synthetic.scenes import SCENES
 from iebaker.datasets.synthetic.sheet import contact_sheet
-from iebaker.params import SyntheticParams
+from iebaker.params import DataParams, SyntheticParams
 
 SMALL = SyntheticParams(train=81, val=9, test=9, image_size=32, weak_rate=0.4)
 
@@ -166,3 +168,12 @@ def test_images_of_a_class_differ_and_fill_their_range(scene):
 def test_contact_sheet(tmp_path):
     contact_sheet(tmp_path / "sheet.png", SMALL, columns=3, rows=1)
     assert Image.open(tmp_path / "sheet.png").width > 300
+
+
+def test_the_benchmark_is_frozen(tmp_path):
+    """Nothing is tuned by changing the benchmark: whoever changes these sums makes another one, with another name."""
+    params = DataParams(source="synthetic", image_size=96)
+    acquire("synthetic", params, SyntheticParams(), tmp_path / "raw", tmp_path / "downloads")
+    summary = prepare(tmp_path / "raw", params, tmp_path / "prepared")
+    assert summary["manifest_sha256"] == "2175fdcb3a220bfe860fd3bd189627c1d1515e636a26d27d8b57742748848d80"
+    assert summary["pixels_sha256"] == "4fe6e647d0a86ceb73fee408b14a402d96ea4bf18447df2b9c8edce358c22053"

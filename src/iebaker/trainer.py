@@ -169,7 +169,9 @@ class Trainer:
             self.update(loss)
             records.append({name: values.detach().float().cpu() for name, values in record.items()})
             samples = bar.format_dict["rate"]
-            bar.set_postfix(loss=f"{loss.item():.3f}", samples_s=f"{(samples or 0) * recipe.batch_size:.0f}")
+            bar.set_postfix(
+                loss=f"{loss.item():.3f}", samples_s=f"{(samples or 0) * recipe.batch_size:.0f}", refresh=False
+            )
         self.epoch += 1
         return {
             "epoch": self.epoch - 1,
