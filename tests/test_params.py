@@ -94,3 +94,28 @@ def test_merge_keeps_what_no_layer_names_and_takes_what_it_does(base, layer):
     for key, value in layer.items():
         if not isinstance(value, dict):
             assert merged[key] == value
+
+
+def test_the_readmes_command_is_the_published_recipe():
+    """Section "Published behaviour" of the README: `-S` on the corpus ret3."""
+    switched = {
+        "eba": {"bank": "reference"},
+        "ker": {"alignment": "reference", "vocabulary": "full"},
+        "similarity": {"mask_padding": False},
+    }
+    config = resolve(merge(PARAMS, switched), "ret3", "full").model_dump()
+    published = {
+        "model": {"name": "ViT-B-32-quickgelu", "pretrained": "openai"},
+        "train": {
+            "epochs": 7, "batch_size": 100, "pairs": "all", "lr": 1.5e-5, "weight_decay": 0.7, "warmup_steps": 200,
+            "grad_clip": 50.0, "logit_scale": 2.996, "crop_scale": 0.9, "flip": False, "injected_rate": 0.0,
+        },
+        "eba": {"scheme": "decoupled", "drop_ratio": 0.01, "start_epoch": 4, "bank": "reference", "bank_size": 200000},
+        "ker": {
+            "enabled": True, "weight": 0.5, "layers": 2, "mask_ratio": 1.0, "alignment": "reference",
+            "vocabulary": "full",
+        },
+        "similarity": {"global_weight": 0.6, "local_weight": 0.4, "local_loss": 1.0, "mask_padding": False},
+    }  # fmt: skip
+    for section, values in published.items():
+        assert {key: config[section][key] for key in values} == values

@@ -8,6 +8,7 @@ import torch
 
 from iebaker import training
 from iebaker.datasets import loading
+from iebaker.datasets.augment import random_crops
 from iebaker.model import factory
 from iebaker.params import TrainingConfig
 from iebaker.trainer import Trainer, TrainingError
@@ -59,12 +60,12 @@ def test_same_seed_same_bytes_and_killed_training_resumes_to_them(corpus, fitted
 
 def test_checkpoint_of_another_configuration_is_not_resumed(corpus, tmp_path):
     trainer = Trainer(config(), corpus, 0)
-    fingerprint = training.fingerprint_of(config(), trainer.pairs, 0)
+    fingerprint = training.fingerprint_of(config(), corpus, 0)
     training.save_state(tmp_path, fingerprint, trainer.state())
     assert training.load_state(tmp_path, fingerprint)["epoch"] == 0
-    assert training.load_state(tmp_path, training.fingerprint_of(config(), trainer.pairs, 1)) is None
+    assert training.load_state(tmp_path, training.fingerprint_of(config(), corpus, 1)) is None
     other = config(train={"lr": 2e-3})
-    assert training.load_state(tmp_path, training.fingerprint_of(other, trainer.pairs, 0)) is None
+    assert training.load_state(tmp_path, training.fingerprint_of(other, corpus, 0)) is None
 
 
 def test_outputs_describe_the_best_epoch(fitted):
@@ -140,3 +141,29 @@ def test_frozen_trunks_are_cached_and_change_nothing(corpus):
 def _leave_nothing(tmp_path):
     yield
     shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def test_killed_while_writing_resumes_to_the_same_bytes(corpus, fitted, tmp_path, monkeypatch):
+    write = training.write
+    monkeypatch.setattr(training, "write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(config(), corpus, 0, tmp_path / "model", tmp_path / "resume")
+    monkeypatch.setattr(training, "write", write)
+    training.fit(config(), corpus, 0, tmp_path / "model", tmp_path / "resume")
+    assert content(tmp_path / "model") == content(fitted[0])
+
+
+def test_crops_are_drawn_where_the_images_are():
+    images = torch.empty(2, 3, 8, 8, device="meta")
+    assert random_crops(images, 0.5, True, np.random.default_rng(0)).device.type == "meta"
+
+
+def test_cutting_padding_changes_no_feature(corpus):
+    trainer = Trainer(config(), corpus, 0)
+    ids = trainer.model.tokenize(["a port .", "many planes are parked next to a long building in an airport ."])
+    trainer.model.eval()
+    with torch.no_grad():
+        whole, cut = trainer.model.encode_text(ids), trainer.encoder.texts(ids)
+    assert cut.tokens.shape[1] < whole.tokens.shape[1]
+    torch.testing.assert_close(cut.pooled, whole.pooled, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(cut.tokens, whole.tokens[:, : cut.tokens.shape[1]], rtol=1e-5, atol=1e-6)

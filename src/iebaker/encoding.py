@@ -15,8 +15,9 @@ from iebaker.model.towers import RetrievalModel, TowerOutput
 BATCH = 128
 
 
-def pick_device(wanted: str) -> torch.device:
-    """`auto` is the accelerator if there is one."""
+def pick_device(wanted: str, threads: int) -> torch.device:
+    """The device to run on (`auto` is the accelerator if there is one), with the CPU's threads fixed."""
+    torch.set_num_threads(threads)
     if wanted != "auto":
         return torch.device(wanted)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -70,7 +71,8 @@ class Encoder:
     ) -> None:
         # convolutions on the CPU are a quarter faster so
         self.model = model.to(memory_format=torch.channels_last)
-        self.members, self.device, self.trim, self.tokens = members, device, trim, tokens
+        self.members, self.device, self.tokens = members, device, tokens
+        self.trim = trim and model.text_ignores_padding
         self.crop_scale, self.flip, self.augmentation = crop_scale, flip, augmentation
         self.images_are_fixed = model.image_locked and crop_scale == 1 and not flip
         self.texts_are_fixed = model.text_locked

@@ -161,7 +161,7 @@ class SarParams(Section):
     strength: float = Field(
         1.0,
         ge=0,
-        description="lambda of soft and querybank, in standard deviations of validation; .inf: reversed retrieval alone",
+        description="lambda of soft and querybank, in validation standard deviations; .inf: reversed retrieval alone",
     )
     beta: float = Field(
         2.0,
@@ -212,7 +212,7 @@ def merge(base: Mapping[str, Any], *layers: Mapping[str, Any] | None) -> dict[st
 
 RESOLVED_SECTIONS = ("model", "train", "eba", "ker", "similarity")
 # what users switch on the command line must not be shadowed by the settings of a corpus
-SWITCHES = (("eba", "scheme"), ("ker", "enabled"), ("sar", "method"))
+SWITCHES = (("eba", "scheme"), ("ker", "enabled"))
 
 
 def resolve(params: Mapping[str, Any], corpus: str, variant: str) -> TrainingConfig:

@@ -35,13 +35,16 @@ class Trainer:
     """
 
     def __init__(self, config: TrainingConfig, members: list[Member], seed: int) -> None:
-        torch.set_num_threads(config.train.threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
         self.config, self.members, recipe = config, members, config.train
-        self.device = pick_device(recipe.device)
+        self.device = pick_device(recipe.device, recipe.threads)
         self.pairs, self.offenders = loading.training_pairs(members, recipe.injected_rate, seed)
         self.epoch_pairs = loading.pairs_per_epoch(self.pairs, recipe.pairs)
         self.total_steps = recipe.epochs * (self.epoch_pairs // recipe.batch_size)
+        if self.epoch_pairs < recipe.batch_size:
+            raise TrainingError(
+                f"train.batch_size={recipe.batch_size} exceeds the {self.epoch_pairs} pairs of an epoch; lower it"
+            )
         schedule.check_warmup(recipe.warmup_steps, self.total_steps)
         self.streams = {name: loading.stream(seed, number) for name, number in STREAMS.items()}
 
@@ -196,8 +199,7 @@ class Trainer:
     def validate(self) -> float:
         """Mean recall on validation, averaged over the members: what the best epoch is chosen by.
 
-        Global and local similarity count equally, each divided by its standard deviation, so that the choice of
-        an epoch does not depend on the fusion weights, which can then change without a new training.
+        Of the global similarity alone, so that the fusion weights can change without a new training.
         """
         values = []
         for index, member in enumerate(self.members):
@@ -206,13 +208,6 @@ class Trainer:
                 images = self.encoder.all_images(index, split.image_ids)
                 texts, row = self.encoder.all_texts(split.captions)
                 scores = similarity.global_similarity(texts.pooled, images.pooled)
-                if self.config.similarity.local_loss:
-                    padding = texts.padding if self.config.similarity.mask_padding else None
-                    local = np.empty(tuple(scores.shape), np.float32)
-                    similarity.write_local_similarity(
-                        local, texts.tokens.numpy(), images.tokens.numpy(), None if padding is None else padding.numpy()
-                    )
-                    scores = scores / scores.std() + torch.from_numpy(local / local.std())
                 matrix = scores.numpy()[row]
                 values.append(recalls(hits(matrix, matrix, relevance(split.image_of_text)))["mR"])
         if not values:
@@ -228,6 +223,7 @@ class Trainer:
             "epoch": self.epoch,
             "step": self.step,
             "history": self.history,
+            "seen": self.seen,
             "best": self.best,
             "model": self.model.state_dict(),
             "keyword_head": self.keyword_head and self.keyword_head.state_dict(),
@@ -241,7 +237,7 @@ class Trainer:
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a `state` of the same configuration."""
         self.epoch, self.step = state["epoch"], state["step"]
-        self.history, self.best = state["history"], state["best"]
+        self.history, self.best, self.seen = state["history"], state["best"], state["seen"]
         self.model.load_state_dict(state["model"])
         if self.keyword_head is not None:
             self.keyword_head.load_state_dict(state["keyword_head"])

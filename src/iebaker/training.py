@@ -41,7 +41,7 @@ def fit(config: TrainingConfig, members: list[Member], seed: int, out: Path, res
     """
     started = time.perf_counter()
     trainer = Trainer(config, members, seed)
-    fingerprint = fingerprint_of(config, trainer.pairs, seed)
+    fingerprint = fingerprint_of(config, members, seed)
     if state := load_state(resume, fingerprint):
         trainer.restore(state)
         tqdm.write(f"resuming after epoch {trainer.epoch} of {config.train.epochs} from {resume}")
@@ -72,10 +72,12 @@ def fit(config: TrainingConfig, members: list[Member], seed: int, out: Path, res
     }
 
 
-def fingerprint_of(config: TrainingConfig, pairs: pd.DataFrame, seed: int) -> str:
+def fingerprint_of(config: TrainingConfig, members: list[Member], seed: int) -> str:
     """Identifies a training: two with the same fingerprint give the same numbers on the same machine."""
-    digest = hashlib.sha256(json.dumps([canonical(config), seed], sort_keys=True).encode())
-    digest.update(pd.util.hash_pandas_object(pairs).to_numpy().tobytes())
+    corpus = [(member.name, member.pixels_sha256, member.keywords) for member in members]
+    digest = hashlib.sha256(json.dumps([canonical(config), seed, corpus], sort_keys=True).encode())
+    for member in members:
+        digest.update(pd.util.hash_pandas_object(member.manifest).to_numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -27,5 +27,5 @@ def random_crops(images: Tensor, smallest: float, flip: bool, generator: np.rand
         width = np.where(generator.random(count) < 0.5, -width, width)
     affine = np.zeros((count, 2, 3), np.float32)
     affine[:, 0, 0], affine[:, 1, 1], affine[:, 0, 2], affine[:, 1, 2] = width, height, left, top
-    grid = F.affine_grid(torch.from_numpy(affine), list(images.shape), align_corners=False)
+    grid = F.affine_grid(torch.from_numpy(affine).to(images.device), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)

@@ -28,12 +28,14 @@ class Member:
         manifest: one row per (image, caption).
         pixels: (N, S, S, 3) uint8, memory-mapped; row `image_id`.
         keywords: the benchmark's mined key concepts, sorted.
+        pixels_sha256: of the pixels' bytes.
     """
 
     name: str
     manifest: pd.DataFrame
     pixels: np.ndarray
     keywords: list[str]
+    pixels_sha256: str
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,9 @@ def open_corpus(folder: Path, prepared: Path) -> list[Member]:
             )
         keywords = (view_file.parent / KEYWORDS_FILE).read_text().split()
         pixels = np.load(prepared / name / PIXELS_FILE, mmap_mode="r")
-        members.append(Member(name, pd.read_parquet(view_file.parent / MANIFEST_FILE), pixels, keywords))
+        members.append(
+            Member(name, pd.read_parquet(view_file.parent / MANIFEST_FILE), pixels, keywords, view["pixels_sha256"])
+        )
     if not members:
         raise CorpusError(
             f"{folder}: no benchmark in it; is `members.{folder.name}` among `benchmarks` in params.yaml?"

@@ -161,6 +161,9 @@ class TextTransformer:
         if text.pool_type == "none" and text.cls_emb is None:
             raise TowerError("text_cfg.pool_type 'none' gives no pooled vector; use 'argmax', 'eos', 'first' or 'last'")
         self.text = text
+        # nothing attends to or pools what follows the end token; not so for SigLIP ('last') and CoCa (class token)
+        causal = text.attn_mask is not None
+        self.ignores_padding = causal and text.cls_emb is None and text.pool_type in ("argmax", "eos")
 
     def trunk(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         text = self.text
@@ -194,6 +197,9 @@ class TextTransformer:
 
 class HuggingFaceText:
     """A Hugging Face encoder with open_clip's pooler and projection; tokens through the same projection."""
+
+    # padding is masked in the attention and in the pooler
+    ignores_padding = True
 
     def __init__(self, text: nn.Module) -> None:
         self.text = text

@@ -101,6 +101,11 @@ class RetrievalModel(nn.Module):
         return self.encode_image(images), self.encode_text(token_ids)
 
     @property
+    def text_ignores_padding(self) -> bool:
+        """Whether columns of padding can be cut from token ids without changing any feature that is left."""
+        return self._text.ignores_padding
+
+    @property
     def image_locked(self) -> bool:
         """Whether the image trunk is frozen."""
         return self._image in self._locked
