@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
@@ -55,6 +56,7 @@ class Encoder:
         flip: mirror training images at random.
         trim: cut token ids after the longest caption of a batch; only right when padding doesn't count.
         tokens: also give token features; a plain CLIP needs none, and projecting them is most of a frozen tower's work.
+        feature_dropout: share of a cached trunk's features that is zeroed in training; heads on fixed features overfit.
         augmentation: random stream of the crops.
     """
 
@@ -67,11 +69,13 @@ class Encoder:
         flip: bool = False,
         trim: bool = True,
         tokens: bool = True,
+        feature_dropout: float = 0.0,
         augmentation: np.random.Generator | None = None,
     ) -> None:
         # convolutions on the CPU are a quarter faster so
         self.model = model.to(memory_format=torch.channels_last)
         self.members, self.device, self.tokens = members, device, tokens
+        self.feature_dropout = feature_dropout
         self.trim = trim and model.text_ignores_padding
         self.crop_scale, self.flip, self.augmentation = crop_scale, flip, augmentation
         self.images_are_fixed = model.image_locked and crop_scale == 1 and not flip
@@ -177,8 +181,9 @@ class Encoder:
         if self.trim and self.tokens:
             longest = int((~parts[2]).sum(1).max())
             parts[1:] = [values[:, :longest] for values in parts[1:]]
-        parts = [values.to(self.device) for values in parts]
-        return Trunk(*(values.float() if values.is_floating_point() else values for values in parts))
+        pooled, tokens, padding = (values.to(self.device) for values in parts)
+        dropout = self.feature_dropout if self.model.training else 0.0
+        return Trunk(F.dropout(pooled.float(), dropout), F.dropout(tokens.float(), dropout), padding)
 
 
 def _keys(token_ids: Tensor) -> list[bytes]:

@@ -98,6 +98,7 @@ class TrainParams(Section):
     logit_scale: float = Field(2.996, description="natural logarithm of s, fixed")
     crop_scale: float = Field(0.9, gt=0, le=1, description="smallest area share of the random crop; 1: no augmentation")
     flip: bool = False
+    feature_dropout: float = Field(0.0, ge=0, lt=1, description="on the cached features of frozen trunks")
     injected_rate: float = Field(
         0.0, ge=0, le=1, description="share of training captions swapped for another image's, to audit the elimination"
     )

@@ -53,10 +53,16 @@ class Trainer:
         self.masking = self._torch_generator("masking")
         self.masker, self.keyword_head = self._keyword_reasoning()
         self.elimination = eba.Elimination(config.eba, self.epoch_pairs, self._torch_generator("bank"))
-        trim = config.similarity.mask_padding
-        tokens = config.ker.enabled or config.similarity.local_loss > 0
         self.encoder = Encoder(
-            self.model, members, self.device, recipe.crop_scale, recipe.flip, trim, tokens, self.streams["augmentation"]
+            self.model,
+            members,
+            self.device,
+            recipe.crop_scale,
+            recipe.flip,
+            config.similarity.mask_padding,
+            config.ker.enabled or config.similarity.local_loss > 0,
+            recipe.feature_dropout,
+            self.streams["augmentation"],
         )
         groups = self.model.parameter_groups(recipe.lr, recipe.head_lr, recipe.weight_decay)
         if self.keyword_head is not None:
