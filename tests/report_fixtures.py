@@ -50,6 +50,7 @@ def write_project(folder: Path, prepared: Path, member: Member) -> Path:
     """A project in `folder` with made-up trainings and similarities; the stage `rerank` computes the metrics."""
     folder.mkdir(exist_ok=True)
     params = yaml.safe_load((ROOT / "params.yaml").read_text()) | PARAMS
+    params["similarity"] |= {"global_weight": 0.6, "local_weight": 0.4}  # the published fusion
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     shutil.copytree(prepared / "synthetic", folder / "data/prepared/synthetic")
     keywords = folder / "data/keywords/synthetic"

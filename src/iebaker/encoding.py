@@ -93,7 +93,7 @@ class Encoder:
         batch = self._normalised(member_of, image_ids)
         if augment and (self.crop_scale < 1 or self.flip):
             batch = random_crops(batch, self.crop_scale, self.flip, self.augmentation)
-        return self.model.image_head(self._needed(self.model.image_trunk(batch)))
+        return self.model.image_head(self._needed(self.model.image_trunk(batch), self.model.image_head_pools))
 
     def texts(self, token_ids: Tensor) -> TowerOutput:
         """Encode (B, L) token ids; differentiable where the model trains."""
@@ -142,7 +142,11 @@ class Encoder:
             keys = sorted(set(zip(member_of.tolist(), image_ids.tolist(), strict=True)))
             chosen = np.array(keys)
             self._image_trunk = self._run_once(
-                lambda rows: self.model.image_trunk(self._normalised(*chosen[rows].T)), len(keys), "frozen image trunk"
+                lambda rows: self._needed(
+                    self.model.image_trunk(self._normalised(*chosen[rows].T)), self.model.image_head_pools
+                ),
+                len(keys),
+                "frozen image trunk",
             )
             self._images = {key: row for row, key in enumerate(keys)}
 
@@ -152,7 +156,9 @@ class Encoder:
             distinct = torch.unique(token_ids, dim=0)
             longest = self.trimmed(distinct)
             self._text_trunk = self._run_once(
-                lambda rows: self.model.text_trunk(longest[rows].to(self.device)), len(distinct), "frozen text trunk"
+                lambda rows: self._needed(self.model.text_trunk(longest[rows].to(self.device))),
+                len(distinct),
+                "frozen text trunk",
             )
             self._texts = {key: row for row, key in enumerate(_keys(distinct))}
 
@@ -166,15 +172,16 @@ class Encoder:
         self.model.eval()
         stored: list[Tensor] = []
         for rows in _batches(np.arange(count), name):
-            for index, values in enumerate(self._needed(trunk(rows))):
+            for index, values in enumerate(trunk(rows)):
                 kept = values.to("cpu", torch.float16 if values.is_floating_point() else values.dtype)
                 if len(stored) <= index:
                     stored.append(torch.empty((count, *kept.shape[1:]), dtype=kept.dtype))
                 stored[index][rows] = kept
         return Trunk(*stored)
 
-    def _needed(self, trunk: Trunk) -> Trunk:
-        return trunk if self.tokens else Trunk(trunk.pooled, trunk.tokens[:, :0], trunk.padding[:, :0])
+    def _needed(self, trunk: Trunk, by_head: bool = False) -> Trunk:
+        """The trunk without the tokens that neither a loss nor the head reads."""
+        return trunk if self.tokens or by_head else Trunk(trunk.pooled, trunk.tokens[:, :0], trunk.padding[:, :0])
 
     def _select(self, trunk: Trunk, rows: list[int]) -> Trunk:
         parts = [values[rows] for values in trunk]

@@ -81,6 +81,8 @@ class ResNet:
     projected the same way (as in MaskCLIP, Zhou et al., ECCV 2022).
     """
 
+    pools_in_head = True
+
     def __init__(self, visual: nn.Module) -> None:
         self.visual = visual
 

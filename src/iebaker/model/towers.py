@@ -101,6 +101,11 @@ class RetrievalModel(nn.Module):
         return self.encode_image(images), self.encode_text(token_ids)
 
     @property
+    def image_head_pools(self) -> bool:
+        """Whether the image head needs the tokens for the pooled vector too."""
+        return getattr(self._image, "pools_in_head", False)
+
+    @property
     def text_ignores_padding(self) -> bool:
         """Whether columns of padding can be cut from token ids without changing any feature that is left."""
         return self._text.ignores_padding
