@@ -15,9 +15,10 @@ def main(corpus: str, variant: str) -> None:
     params = load_params()
     similarity, sar = similarity_of(params, corpus, variant), parse(SarParams, params["sar"], "sar")
     seeds = {seed: SIMILARITY / corpus / variant / str(seed) for seed in params["seeds"]}
-    histories = [
-        json.loads((MODELS / corpus / variant / str(seed) / "history.json").read_text()) for seed in params["seeds"]
-    ]
+    histories, trainings = (
+        [json.loads((MODELS / corpus / variant / str(seed) / name).read_text()) for seed in params["seeds"]]
+        for name in ("history.json", "training.json")
+    )
     metrics = {}
     with replacing(EVALUATION / corpus / variant) as out:
         for benchmark in sorted(folder.name for folder in next(iter(seeds.values())).iterdir()):
@@ -30,7 +31,7 @@ def main(corpus: str, variant: str) -> None:
                         arrays[f"{split}/{name}/{side}"] = np.stack([getattr(hits, side) for hits in per_seed])
             np.savez(out / f"{benchmark}.npz", **arrays)
             (out / f"{benchmark}.sar.json").write_text(json.dumps(evaluation.choices, indent=1) + "\n")
-    if elimination := elimination_summary(histories):
+    if elimination := elimination_summary(histories, trainings):
         metrics["elimination"] = elimination
     path = METRICS / corpus / f"{variant}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

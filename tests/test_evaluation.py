@@ -72,6 +72,10 @@ def record(threshold, dropped, weak_dropped):
 
 def test_elimination_counts_active_epochs_only():
     history = [{"elimination": {"global": record(None, 0, 0)}}] + [{"elimination": {"global": record(0.1, 10, 8)}}] * 2
-    assert elimination_summary([history])["global"] == {
+    trainings = [{"separation": {"auroc": value, "auroc_other": None}} for value in (0.9, 0.8)]
+    summary = elimination_summary([history], trainings)
+    assert summary["global"] == {
         "auroc": 0.8, "auroc_other": 0.9, "dropped_share": 0.1, "precision": 0.8, "recall": 0.4
     }  # fmt: skip
+    assert summary["trained"] == {"auroc": 0.85, "auroc_other": None}
+    assert "trained" not in elimination_summary([history], [{"separation": {}}])

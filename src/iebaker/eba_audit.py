@@ -21,6 +21,18 @@ def auroc(positive: np.ndarray, negative: np.ndarray) -> float | None:
     return float(above / (len(positive) * len(negative)))
 
 
+def separation(values: np.ndarray, weak_kind: np.ndarray) -> dict[str, float | None]:
+    """AUROC of weak against untouched pairs, low similarity meaning weak: `auroc`, and `auroc_<kind>` of each kind.
+
+    Args:
+        values: (N,) similarity of each positive pair.
+        weak_kind: (N,) str, as for `elimination_audit`.
+    """
+    untouched = weak_kind == UNTOUCHED
+    kinds = {f"auroc_{kind}": weak_kind == kind for kind in np.unique(weak_kind[~untouched]).tolist()}
+    return {name: auroc(values[untouched], values[weak]) for name, weak in {"auroc": ~untouched, **kinds}.items()}
+
+
 def elimination_audit(values: np.ndarray, dropped: np.ndarray, weak_kind: np.ndarray) -> dict[str, Any]:
     """Compare what an epoch dropped with the pairs that are known to be weakly correlated.
 

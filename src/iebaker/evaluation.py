@@ -116,16 +116,25 @@ def evaluate_variant(folders: Mapping[int, Path], similarity: SimilarityParams, 
     return result
 
 
-def elimination_summary(histories: list[list[dict[str, Any]]]) -> dict[str, dict[str, float | None]]:
-    """Per similarity, what the elimination did from its first active epoch on, averaged over epochs and seeds.
+def elimination_summary(
+    histories: list[list[dict[str, Any]]], trainings: list[dict[str, Any]]
+) -> dict[str, dict[str, float | None]]:
+    """Per similarity, what the elimination did from its first active epoch on; and `trained`, where it led.
 
-    AUROC is the last epoch's; the others are over all pairs of the epochs that had a threshold.
-    None where nothing is known to be weak, or nothing was dropped.
+    AUROC is the last epoch's, and under `trained` that of the model kept over all training pairs; the others are over
+    all pairs of the epochs that had a threshold. Averaged over seeds. None where nothing is known to be weak, or
+    nothing was dropped.
+
+    Args:
+        histories: history.json of each seed.
+        trainings: training.json of each seed.
     """
     summary: dict[str, dict[str, float | None]] = {}
     for kind in histories[0][-1]["elimination"]:
         seeds = [_elimination_of_seed([record["elimination"][kind] for record in history]) for history in histories]
         summary[kind] = rounded({key: _mean([values[key] for values in seeds]) for key in seeds[0]})
+    if separations := [training["separation"] for training in trainings if training["separation"]]:
+        summary["trained"] = rounded({key: _mean([values[key] for values in separations]) for key in separations[0]})
     return summary
 
 

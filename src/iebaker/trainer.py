@@ -36,6 +36,7 @@ class Trainer:
 
     def __init__(self, config: TrainingConfig, members: list[Member], seed: int) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # a tenth of a step, to hide what no result reads
         self.config, self.members, recipe = config, members, config.train
         self.device = pick_device(recipe.device, recipe.threads)
         self.pairs, self.offenders = loading.training_pairs(members, recipe.injected_rate, seed)
@@ -169,6 +170,8 @@ class Trainer:
         records, bar = [], tqdm(batches, desc=f"epoch {self.epoch + 1}/{recipe.epochs}", leave=False, mininterval=1)
         for rows in bar:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+                # dropout can only draw from the global stream: a seed a step, however much the step before has drawn
+                torch.manual_seed(int(self.streams["dropout"].integers(2**31)))
                 loss, record = self.batch_loss(rows)
             if not torch.isfinite(loss):
                 raise TrainingError(
@@ -200,6 +203,25 @@ class Trainer:
                 seen[name], seen[f"dropped_{name}"] = values, dropped.astype(bool)
         self.seen = seen
         return result
+
+    @torch.no_grad()
+    def separation(self) -> dict[str, float | None]:
+        """How well the model as it is now tells weak training captions from untouched ones, where they are known.
+
+        Of all training pairs, by global similarity without augmentation, so less noisy than an epoch's own record.
+
+        Returns:
+            `auroc` of all weak ones, `auroc_<kind>` of each kind; empty where no pair is known to be weak.
+        """
+        if (self.pairs["weak"] == eba_audit.UNTOUCHED).all():
+            return {}
+        values = np.empty(len(self.pairs), np.float32)
+        for index, rows in self.pairs.groupby("member").indices.items():
+            image_ids, image = np.unique(self.pairs["image_id"].to_numpy()[rows], return_inverse=True)
+            images = self.encoder.all_images(index, image_ids).pooled[image]
+            texts, text = self.encoder.all_texts(self.pairs["caption"].to_numpy()[rows].tolist())
+            values[rows] = torch.nn.functional.cosine_similarity(texts.pooled[text], images).numpy()
+        return eba_audit.separation(values, self.pairs["weak"].to_numpy())
 
     @torch.no_grad()
     def validate(self) -> float:
@@ -237,7 +259,6 @@ class Trainer:
             "elimination": self.elimination.state_dict(),
             "streams": {name: stream.bit_generator.state for name, stream in self.streams.items()},
             "masking": self.masking.get_state(),
-            "torch": torch.get_rng_state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -252,7 +273,6 @@ class Trainer:
         for name, stream in self.streams.items():
             stream.bit_generator.state = state["streams"][name]
         self.masking.set_state(state["masking"])
-        torch.set_rng_state(state["torch"])
 
 
 STREAMS = {
@@ -261,6 +281,7 @@ STREAMS = {
     "masking": loading.MASKING_STREAM,
     "bank": loading.BANK_STREAM,
     "weights": loading.WEIGHT_STREAM,
+    "dropout": loading.DROPOUT_STREAM,
 }
 
 

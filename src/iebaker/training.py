@@ -120,6 +120,7 @@ def write(trainer: Trainer, config: TrainingConfig, out: Path) -> None:
         "pairs_per_epoch": trainer.epoch_pairs,
         "steps": trainer.total_steps,
         "left_out_images": len(trainer.offenders),
+        "separation": trainer.separation(),
     }
     (temporary / "training.json").write_text(json.dumps(summary, indent=2) + "\n")
     (temporary / "history.json").write_text(json.dumps(trainer.history, indent=1) + "\n")

@@ -81,11 +81,12 @@ def published(benchmark: str) -> list[dict[str, Any]]:
 
 def elimination(metrics: Path, corpus: str) -> list[dict[str, Any]]:
     """One row per variant and similarity that dropped pairs, or whose weak pairs are known."""
-    rows = []
+    rows, nothing = [], dict.fromkeys(("dropped_share", "precision", "recall"))
     for path in sorted((metrics / corpus).glob("*.json")):
         for similarity, values in json.loads(path.read_text()).get("elimination", {}).items():
             if values["auroc"] is not None or values["dropped_share"]:
-                rows.append({"variant": path.stem, "similarity": similarity, **values})
+                label = "global, trained model, all pairs" if similarity == "trained" else similarity
+                rows.append({"variant": path.stem, "similarity": label, **nothing, **values})
     return rows
 
 

@@ -124,7 +124,7 @@ def _rows(data: Mapping[str, Any], parameter: str, variant: str) -> Iterator[dic
         if path.stem != variant or path.parent.name not in params["corpora"]:
             continue
         audits = metrics.get("elimination", {})
-        dropped = {f"{key}_{name}": audit.get(key) for name, audit in audits.items() for key in ELIMINATION}
+        dropped = {f"{key}_{name}": audit[key] for name, audit in audits.items() for key in ELIMINATION if key in audit}
         for benchmark, splits in metrics.items():
             if benchmark == "elimination":
                 continue
