@@ -17,7 +17,7 @@ from common import errors_for_people
 from iebaker.report import sweep
 from iebaker.report.tables import DIGITS
 
-OUT = Path("reports/sweeps")
+OUT = Path("reports/studies")
 
 
 def main(name: str, parameter: str, variant: str = "full") -> None:

@@ -29,7 +29,7 @@ def main() -> None:
         evaluation=EVALUATION,
         metrics=METRICS,
         ablation=Path("reports/ablation"),
-        sweeps=Path("reports/sweeps"),
+        studies=Path("reports/studies"),
         logs=LOGS,
         audit=Path("reports/audit.json"),
     )

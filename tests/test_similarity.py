@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iebaker.similarity import (
-    fuse,
     global_similarity,
     gram,
     local_from_grams,
@@ -124,11 +123,3 @@ def test_blockwise_export_fills_a_memory_map(tmp_path, block):
     write_local_similarity(out, text.detach().numpy(), image.detach().numpy(), padding.numpy(), block=block)
     out.flush()
     close(torch.from_numpy(np.load(tmp_path / "local.npy")), direct(text, image, padding).detach())
-
-
-def test_fusion_takes_published_weights_and_standardises_on_request():
-    S, L = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
-    np.testing.assert_allclose(fuse(S, L), 0.6 * S + 0.4 * L, rtol=1e-6)
-    np.testing.assert_allclose(fuse(S, L, 0.5, 1.0, S.std(), L.std()), S / S.std() / 2 + L / L.std(), rtol=1e-5)
-    assert fuse(S, L).dtype == np.float32
-    np.testing.assert_array_equal(fuse(torch.from_numpy(S), torch.from_numpy(L)).numpy(), fuse(S, L))

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from iebaker.fusion import fuse
 from iebaker.matrices import BANK_IMAGES, BANK_TEXTS, EVALUATION, GLOBAL, LOCAL, MatrixError, open_matrix
 from iebaker.metrics.recall import Hits
 from iebaker.metrics.summary import Split, rounded
 from iebaker.params import SarParams, SimilarityParams
 from iebaker.rerank.selection import Bank, apply, select
-from iebaker.similarity import fuse
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
-"""Similarities of captions and images: global, local, and their fusion (method: Similarity).
+"""Similarities of captions and images, global and local (method: Similarity); fusion.py adds them up.
 
 The local similarity is the Frobenius norm of the token-by-token cosine matrix. It needs no such matrix:
 ||T V^T||_F^2 = <T^T T, V^T V>_F, so each side is reduced to one d x d Gram matrix, and all pairs are one product.
 """
 
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Precision = Literal["float32", "bfloat16"]
-Array = TypeVar("Array", np.ndarray, Tensor)
 
 
 def global_similarity(text: Tensor, image: Tensor) -> Tensor:
@@ -131,24 +130,3 @@ def write_local_similarity(
             for row in range(0, len(text_tokens), block):
                 rows = slice(row, row + block)
                 out[rows, columns] = local_from_grams(block_gram(text_tokens, rows, text_padding), image_gram).numpy()
-
-
-def fuse(
-    global_values: Array,
-    local_values: Array,
-    global_weight: float = 0.6,
-    local_weight: float = 0.4,
-    global_scale: float = 1.0,
-    local_scale: float = 1.0,
-) -> Array:
-    """Fused similarity w_g S / sigma_g + w_l L / sigma_l; the defaults are the published constants.
-
-    Args:
-        global_values: (N_text, N_image) global similarities S.
-        local_values: (N_text, N_image) local similarities L, not scaled by s.
-        global_weight: w_g.
-        local_weight: w_l.
-        global_scale: sigma_g, S's standard deviation on validation where S is to be standardised.
-        local_scale: sigma_l, L's standard deviation on validation where L is to be standardised.
-    """
-    return global_values * (global_weight / global_scale) + local_values * (local_weight / local_scale)

@@ -31,7 +31,7 @@ class Folders:
     evaluation: Path
     metrics: Path
     ablation: Path
-    sweeps: Path
+    studies: Path
     logs: Path
     audit: Path
 

@@ -47,7 +47,7 @@ def build(params: Mapping[str, Any], params_text: str, folders: Folders) -> str:
         "kept": [numbers(folders, name) | {"backbone": backbone(params, name)} for name in others],
         "audit": json.loads(folders.audit.read_text()),
         "benchmarks": [benchmark(folders, name) for name in params["benchmarks"]],
-        "sweeps": [(path.stem, figure(path)) for path in sorted(folders.sweeps.glob("*.svg"))],
+        "studies": [(path.stem, figure(path)) for path in sorted(folders.studies.glob("*.svg"))],
         "overrides": gather.overrides(params),
         "params_text": params_text,
         "versions": gather.versions(),

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from iebaker.fusion import fuse
 from iebaker.matrices import GLOBAL, LOCAL, open_matrix
 from iebaker.metrics.recall import hits, image_to_text_hits, recalls, relevance, text_to_image_hits
 from iebaker.metrics.significance import compare
 from iebaker.report.results import CorpusResults
-from iebaker.similarity import fuse
 
 MATRICES = ("plain", "sar")
 RANKS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 30, 40, 50)
