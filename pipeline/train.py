@@ -4,7 +4,7 @@ import json
 import sys
 
 import yaml
-from common import CONFIG, CORPORA, LOGS, MODELS, PREPARED, RESUME, errors_for_people
+from common import CONFIG, CORPORA, FEATURES, LOGS, MODELS, PREPARED, RESUME, errors_for_people
 
 from iebaker import training
 from iebaker.datasets.loading import open_corpus
@@ -16,7 +16,7 @@ def main(corpus: str, variant: str, seed: str) -> None:
     config = parse(TrainingConfig, yaml.safe_load(path.read_text()), str(path))
     members = open_corpus(CORPORA / corpus, PREPARED)
     place = f"{corpus}/{variant}/{seed}"
-    machine = training.fit(config, members, int(seed), MODELS / place, RESUME / place)
+    machine = training.fit(config, members, int(seed), MODELS / place, RESUME / place, FEATURES)
     log = LOGS / f"{place}.json"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text(json.dumps(machine, indent=2) + "\n")

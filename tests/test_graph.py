@@ -58,4 +58,4 @@ def test_scripts_are_short_and_all_are_stages():
     scripts = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "pipeline").glob("*.py")}
     assert max(scripts.values()) <= 80
     run = {STAGES[stage]["cmd"].split()[1].removeprefix("pipeline/") for stage in STAGES}
-    assert set(scripts) - run == {"common.py", "prune.py", "collect_sweep.py"}
+    assert set(scripts) - run == {"common.py", "prune.py", "collect_sweep.py", "keep_study.py"}

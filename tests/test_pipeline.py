@@ -15,7 +15,7 @@ TINY = {
     "variants": ["baseline", "full"],
     "synthetic": {"train": 160, "val": 30, "test": 30, "image_size": 96, "weak_rate": 0.2, "seed": 0},
     "train": {"epochs": 3, "batch_size": 40, "warmup_steps": 2},
-    "eba": {"start_epoch": 1},
+    "eba": {"start_epoch": 1, "scheme": "coupled"},
     "keywords": {"size": 64, "min_count": 2},
     "sar": {"bank_size": 40},
 }
@@ -98,8 +98,10 @@ def test_plots_are_shown(repository):
     assert "training.csv" in page
 
 
-def test_scheme_changes_what_it_must_and_nothing_else(repository):
-    output = repository("dvc", "exp", "run", "-S", "eba.scheme=none")
+@pytest.mark.parametrize("scheme", ["decoupled", "none"])
+def test_scheme_changes_what_it_must_and_nothing_else(repository, scheme):
+    before = repository.metrics()["elimination"]
+    output = repository("dvc", "exp", "run", "-S", f"eba.scheme={scheme}")
     # the variants that fix their own scheme resolve to the same configuration and are not trained again
     assert repository.stages_run(output) == {
         "configure",
@@ -111,6 +113,12 @@ def test_scheme_changes_what_it_must_and_nothing_else(repository):
     }
     assert output.count("Running stage 'train@") == 1 and "Running stage 'train@synthetic-full-0'" in output
     assert set(json.loads(repository("dvc", "metrics", "diff", "--json"))) == {FULL}
+    after = repository.metrics()["elimination"]
+    if scheme == "none":
+        assert {after[name]["dropped_share"] for name in ("global", "local")} == {0} != before["local"]["dropped_share"]
+    else:
+        assert before["local"]["recall"] == before["global"]["recall"]  # coupled: one mask for both
+        assert after["local"]["recall"] != after["global"]["recall"]
     assert repository("dvc", "plots", "diff", "--out", "plots-page")
     shutil.rmtree(repository.folder / "plots-page")
     repository("git", "checkout", "-q", ".")

@@ -36,6 +36,7 @@ def page(project):
     kept.parent.mkdir(exist_ok=True)
     metrics = json.loads((project / "reports/metrics/synthetic/full.json").read_text())
     kept.write_text(json.dumps({"rsicd": metrics["synthetic"]}))
+    run_script("keep_study", "both_seeds", "synthetic", cwd=project)
     run_script("report", cwd=project)
     return project / "reports/index.html"
 
@@ -70,6 +71,13 @@ def test_page_is_self_contained_and_small(page):
     assert len(document.ids) == len(set(document.ids))
     assert "url(http" not in text and "@import" not in text and "<script" not in text
     assert page.stat().st_size < 5e6
+
+
+def test_a_kept_study_is_shown_and_holds_its_numbers(page, project):
+    kept, metrics = project / "reports/studies/both_seeds", project / "reports/metrics/synthetic"
+    assert "Study: both seeds, ablation" in page.read_text()
+    assert (kept / "full.json").read_bytes() == (metrics / "full.json").read_bytes()
+    assert (kept / "ablation.csv").read_bytes() == (project / "reports/ablation/synthetic/ablation.csv").read_bytes()
 
 
 def test_page_says_what_the_metrics_say(page, project):

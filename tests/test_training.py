@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from iebaker import training
+from iebaker import encoding, training
 from iebaker.datasets.augment import random_crops
 from iebaker.model import factory
 from iebaker.params import TrainingConfig
@@ -151,6 +151,27 @@ def test_frozen_trunks_are_cached_and_change_nothing(corpus):
     rows = np.arange(20)
     losses = [trainer.batch_loss(rows)[0].item() for trainer in (cached, live)]
     assert losses[0] == pytest.approx(losses[1], rel=2e-3)
+
+
+def test_frozen_trunks_run_once_for_all_seeds(corpus, tmp_path, monkeypatch):
+    """Another seed has other heads and reads the same features; changed trunk weights make others."""
+    parameters = config(
+        model={"name": "overhead-tiny", "lock_image": True, "lock_text": True}, train={"crop_scale": 1.0}
+    )
+    runs, batches = [], encoding._batches
+    monkeypatch.setattr(encoding, "_batches", lambda rows, name: runs.append(name) or batches(rows, name))
+    first, second, third = (Trainer(parameters, corpus, seed, tmp_path) for seed in (0, 1, 1))
+    heads = ("clip.visual.attnpool", "clip.text.text_projection")
+    trunks = {name: values for name, values in first.model.state_dict().items() if not name.startswith(heads)}
+    second.model.load_state_dict(trunks, strict=False)
+    for trainer in (first, second):
+        trainer.prepare()
+    assert runs == ["frozen image trunk", "frozen text trunk"] and len(list(tmp_path.iterdir())) == 2
+    for name in ("_image_trunk", "_text_trunk"):
+        assert all(map(torch.equal, getattr(first.encoder, name), getattr(second.encoder, name)))
+    third.model.load_state_dict(trunks | {"clip.visual.conv1.weight": 2 * trunks["clip.visual.conv1.weight"]}, False)
+    third.prepare()
+    assert runs[2:] == ["frozen image trunk"]
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from iebaker.datasets.augment import random_crops
 from iebaker.datasets.loading import Member
+from iebaker.features import FeatureStore
 from iebaker.model.adapters import Trunk
 from iebaker.model.towers import RetrievalModel, TowerOutput
 
@@ -58,6 +59,7 @@ class Encoder:
         tokens: also give token features; a plain CLIP needs none, and projecting them is most of a frozen tower's work.
         feature_dropout: share of a cached trunk's features that is zeroed in training; heads on fixed features overfit.
         augmentation: random stream of the crops.
+        store: where frozen trunks' features outlast the process; None keeps them in memory only.
     """
 
     def __init__(
@@ -71,11 +73,13 @@ class Encoder:
         tokens: bool = True,
         feature_dropout: float = 0.0,
         augmentation: np.random.Generator | None = None,
+        store: FeatureStore | None = None,
     ) -> None:
         # convolutions on the CPU are a quarter faster so
         self.model = model.to(memory_format=torch.channels_last)
         self.members, self.device, self.tokens = members, device, tokens
         self.feature_dropout = feature_dropout
+        self.store = store or FeatureStore(None)
         self.trim = trim and model.text_ignores_padding
         self.crop_scale, self.flip, self.augmentation = crop_scale, flip, augmentation
         self.images_are_fixed = model.image_locked and crop_scale == 1 and not flip
@@ -141,12 +145,14 @@ class Encoder:
         if self.images_are_fixed:
             keys = sorted(set(zip(member_of.tolist(), image_ids.tolist(), strict=True)))
             chosen = np.array(keys)
+            pixels = [member.pixels_sha256.encode() for member in self.members]
             self._image_trunk = self._run_once(
                 lambda rows: self._needed(
                     self.model.image_trunk(self._normalised(*chosen[rows].T)), self.model.image_head_pools
                 ),
                 len(keys),
                 "frozen image trunk",
+                [self.model.trunk_fingerprint("image"), *pixels, chosen.tobytes()],
             )
             self._images = {key: row for row, key in enumerate(keys)}
 
@@ -159,6 +165,7 @@ class Encoder:
                 lambda rows: self._needed(self.model.text_trunk(longest[rows].to(self.device))),
                 len(distinct),
                 "frozen text trunk",
+                [self.model.trunk_fingerprint("text"), longest.numpy().tobytes()],
             )
             self._texts = {key: row for row, key in enumerate(_keys(distinct))}
 
@@ -167,17 +174,20 @@ class Encoder:
         pixels = np.stack([self.members[member].pixels[image] for member, image in chosen])
         return self.model.preprocess(torch.from_numpy(pixels).to(self.device))
 
-    @torch.no_grad()
-    def _run_once(self, trunk: Callable[[np.ndarray], Trunk], count: int, name: str) -> Trunk:
-        self.model.eval()
-        stored: list[Tensor] = []
-        for rows in _batches(np.arange(count), name):
-            for index, values in enumerate(trunk(rows)):
-                kept = values.to("cpu", torch.float16 if values.is_floating_point() else values.dtype)
-                if len(stored) <= index:
-                    stored.append(torch.empty((count, *kept.shape[1:]), dtype=kept.dtype))
-                stored[index][rows] = kept
-        return Trunk(*stored)
+    def _run_once(self, trunk: Callable[[np.ndarray], Trunk], count: int, name: str, made_of: list[bytes]) -> Trunk:
+        @torch.no_grad()
+        def make() -> Trunk:
+            self.model.eval()
+            stored: list[Tensor] = []
+            for rows in _batches(np.arange(count), name):
+                for index, values in enumerate(trunk(rows)):
+                    kept = values.to("cpu", torch.float16 if values.is_floating_point() else values.dtype)
+                    if len(stored) <= index:
+                        stored.append(torch.empty((count, *kept.shape[1:]), dtype=kept.dtype))
+                    stored[index][rows] = kept
+            return Trunk(*stored)
+
+        return self.store.get([*made_of, str(self.tokens).encode()], self.device.type, make)
 
     def _needed(self, trunk: Trunk, by_head: bool = False) -> Trunk:
         """The trunk without the tokens that neither a loss nor the head reads."""

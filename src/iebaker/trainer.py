@@ -1,6 +1,7 @@
 """One training with EBA and KER, epoch by epoch (method: Objective); training.py is the recipe around it."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from iebaker import eba, eba_audit, objective, schedule, similarity
 from iebaker.datasets import loading
 from iebaker.datasets.loading import Member
 from iebaker.encoding import Encoder, pick_device
+from iebaker.features import FeatureStore
 from iebaker.keywords.masking import KeywordMasker, MaskedBatch
 from iebaker.metrics.recall import hits, recalls, relevance
 from iebaker.model import factory
@@ -32,9 +34,10 @@ class Trainer:
         config: the resolved parameters.
         members: the corpus.
         seed: of all random streams: data order, augmentation, masking, bank noise, injected captions, weights.
+        features: folder for what frozen trunks give, shared by trainings; None keeps nothing.
     """
 
-    def __init__(self, config: TrainingConfig, members: list[Member], seed: int) -> None:
+    def __init__(self, config: TrainingConfig, members: list[Member], seed: int, features: Path | None = None) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # a tenth of a step, to hide what no result reads
         self.config, self.members, recipe = config, members, config.train
@@ -64,6 +67,7 @@ class Trainer:
             config.ker.enabled or config.similarity.local_loss > 0,
             recipe.feature_dropout,
             self.streams["augmentation"],
+            FeatureStore(features),
         )
         groups = self.model.parameter_groups(recipe.lr, recipe.head_lr, recipe.weight_decay)
         if self.keyword_head is not None:

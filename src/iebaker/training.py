@@ -23,7 +23,9 @@ from iebaker.trainer import Trainer
 STATE_FILE = "state.pt"
 
 
-def fit(config: TrainingConfig, members: list[Member], seed: int, out: Path, resume: Path) -> dict[str, Any]:
+def fit(
+    config: TrainingConfig, members: list[Member], seed: int, out: Path, resume: Path, features: Path | None = None
+) -> dict[str, Any]:
     """Train, and write the best epoch's model with its history to `out`.
 
     A checkpoint is left in `resume` after each epoch; a later call with the same configuration, corpus and seed goes on
@@ -35,12 +37,13 @@ def fit(config: TrainingConfig, members: list[Member], seed: int, out: Path, res
         seed: of all random streams.
         out: folder to create; it appears only when it is complete.
         resume: folder for the checkpoint, outside `out`.
+        features: folder for what frozen trunks give, shared by trainings; None keeps nothing.
 
     Returns:
         What depends on the machine and so stays out of `out`: device, seconds, samples per second.
     """
     started = time.perf_counter()
-    trainer = Trainer(config, members, seed)
+    trainer = Trainer(config, members, seed, features)
     fingerprint = fingerprint_of(config, members, seed)
     if state := load_state(resume, fingerprint):
         trainer.restore(state)

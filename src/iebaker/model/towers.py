@@ -1,8 +1,10 @@
 """The two towers of an open_clip model behind one call a side."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -136,6 +138,17 @@ class RetrievalModel(nn.Module):
         for adapter in self._locked:
             adapter.trunk_module().eval()
         return self
+
+    def trunk_fingerprint(self, side: Literal["image", "text"]) -> bytes:
+        """Identifies what a trunk computes: name, configuration, preprocessing, and all weights but the head's."""
+        adapter, tower = (self._image, self.clip.visual) if side == "image" else (self._text, self.clip.text)
+        heads = {id(parameter) for parameter in adapter.head_parameters()}
+        digest = hashlib.sha256(repr((self.name, sorted(self.config.items()), self.preprocess)).encode())
+        for name, values in chain(tower.named_parameters(), tower.named_buffers()):
+            if id(values) not in heads:
+                digest.update(name.encode())
+                digest.update(values.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        return digest.digest()
 
     def parameter_groups(self, lr: float, head_lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """What trains, as groups for AdamW: trunks at `lr`, heads at `head_lr` (0: `lr` too)."""

@@ -47,7 +47,7 @@ def build(params: Mapping[str, Any], params_text: str, folders: Folders) -> str:
         "kept": [numbers(folders, name) | {"backbone": backbone(params, name)} for name in others],
         "audit": json.loads(folders.audit.read_text()),
         "benchmarks": [benchmark(folders, name) for name in params["benchmarks"]],
-        "studies": [(path.stem, figure(path)) for path in sorted(folders.studies.glob("*.svg"))],
+        "studies": studies(folders.studies),
         "overrides": gather.overrides(params),
         "params_text": params_text,
         "versions": gather.versions(),
@@ -119,6 +119,12 @@ def benchmark(folders: Folders, name: str) -> dict[str, Any]:
 def backbone(params: Mapping[str, Any], name: str) -> str:
     """Name of the model that a corpus is trained with, a dash for a corpus that params.yaml does not define."""
     return resolve(params, name, params["variants"][-1]).model.name if name in params["members"] else "–"
+
+
+def studies(folder: Path) -> list[tuple[str, Markup]]:
+    """Name and figure of each committed study: <name>.svg, or the figures of a folder <name>/."""
+    paths = sorted(folder.rglob("*.svg"))
+    return [(str(path.relative_to(folder).with_suffix("")).replace("/", ", "), figure(path)) for path in paths]
 
 
 def figure(path: Path) -> Markup:
