@@ -73,6 +73,10 @@ def test_page_is_self_contained_and_small(page):
     assert page.stat().st_size < 5e6
 
 
+def test_the_trained_models_separation_is_shown(page):
+    assert "global, trained model, all pairs" in page.read_text()
+
+
 def test_a_kept_study_is_shown_and_holds_its_numbers(page, project):
     kept, metrics = project / "reports/studies/both_seeds", project / "reports/metrics/synthetic"
     assert "Study: both seeds, ablation" in page.read_text()

@@ -15,7 +15,11 @@ def revision(value, scheme="coupled", mr=70.0, at="2026-01-01T00:00:00", **chang
     plain = {"mR": mr, "mR_std": 0.5, "mR_low": mr - 2, "mR_high": mr + 2}
     audit = {"auroc": 0.96, "precision": None if scheme == "none" else 0.9, "recall": 0.5, "dropped_share": 0.1}
     metrics = {"synthetic": {split: {"plain": plain, "sar": {"mR": mr + 1}} for split in ("val", "test")}}
-    files = {"reports/metrics/synthetic/full.json": {"data": metrics | {"elimination": {"global": audit}}}}
+    files = {
+        "reports/metrics/synthetic/full.json": {
+            "data": metrics | {"elimination": {"global": audit, "trained": {"auroc": 0.97}}}
+        }
+    }
     files["reports/metrics/rsicd/full.json"] = {"data": metrics}
     return {"data": {"params": {"params.yaml": {"data": params}}, "metrics": files, "timestamp": at}}
 
@@ -32,6 +36,7 @@ def test_collects_what_differs_in_the_parameter_and_the_scheme_alone():
     table = sweep.collect(shown(revision(0.4), revision(0.1, "none"), other), WEAK_RATE, "full")
     test = table[table["split"] == "test"]
     assert test[["value", "scheme"]].values.tolist() == [[0.1, "none"], [0.2, "coupled"], [0.4, "coupled"]]
+    assert set(table["auroc_trained"]) == {0.97} and "precision_trained" not in table
     assert set(table["corpus"]) == {"synthetic"} and (table["sar_mR"] == 71).all()
 
 

@@ -109,7 +109,7 @@ def test_loss_falls_and_a_variant_without_parts_trains(corpus, tmp_path):
 
 
 def test_streams_are_independent(corpus):
-    """Keyword reasoning changes neither the order of pairs, nor crops, nor dropout, nor the towers' first weights."""
+    """Keyword reasoning changes neither the order of pairs, nor the crops, nor the towers' first weights."""
     with_ker, without = Trainer(config(), corpus, 0), Trainer(config(ker={"enabled": False}), corpus, 0)
     for name, values in without.model.state_dict().items():
         assert torch.equal(values, with_ker.model.state_dict()[name]), name
@@ -118,6 +118,23 @@ def test_streams_are_independent(corpus):
         trainer.run_epoch()
     for name, stream in without.streams.items():
         assert stream.bit_generator.state == with_ker.streams[name].bit_generator.state, name
+
+
+def test_dropout_is_the_same_with_tokens_and_without(corpus):
+    """Of cached features and in the heads: a step with keyword reasoning scores the same pooled features."""
+    frozen = {"name": "overhead-tiny", "lock_image": True, "lock_text": True}
+    train = {"crop_scale": 1.0, "feature_dropout": 0.5}
+    values = []
+    for enabled in (True, False):
+        parameters = config(model=frozen, train=train, similarity={"local_loss": 0}, ker={"enabled": enabled})
+        trainer = Trainer(parameters, corpus, 0)
+        trainer.prepare()
+        trainer.model.train()
+        for seed in (1, 1, 2):
+            trainer.encoder.dropout_seed = seed
+            values.append(trainer.batch_loss(np.arange(20))[1]["global"])
+    assert torch.equal(values[0], values[1]) and not torch.equal(values[1], values[2])
+    assert all(map(torch.equal, values[:3], values[3:]))
 
 
 def test_bfloat16_trains(corpus):

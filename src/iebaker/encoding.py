@@ -80,6 +80,7 @@ class Encoder:
         self.members, self.device, self.tokens = members, device, tokens
         self.feature_dropout = feature_dropout
         self.store = store or FeatureStore(None)
+        self.dropout_seed: int | None = None
         self.trim = trim and model.text_ignores_padding
         self.crop_scale, self.flip, self.augmentation = crop_scale, flip, augmentation
         self.images_are_fixed = model.image_locked and crop_scale == 1 and not flip
@@ -91,20 +92,37 @@ class Encoder:
 
     def images(self, member_of: np.ndarray, image_ids: np.ndarray, augment: bool = False) -> TowerOutput:
         """Encode images given by member index and image id; differentiable where the model trains."""
+        self._seed_dropout(0)
         if self._image_trunk is not None:
-            rows = [self._images[key] for key in zip(member_of.tolist(), image_ids.tolist(), strict=True)]
-            return self.model.image_head(self._select(self._image_trunk, rows))
-        batch = self._normalised(member_of, image_ids)
-        if augment and (self.crop_scale < 1 or self.flip):
-            batch = random_crops(batch, self.crop_scale, self.flip, self.augmentation)
-        return self.model.image_head(self._needed(self.model.image_trunk(batch), self.model.image_head_pools))
+            trunk = self._select(
+                self._image_trunk,
+                [self._images[key] for key in zip(member_of.tolist(), image_ids.tolist(), strict=True)],
+            )
+        else:
+            batch = self._normalised(member_of, image_ids)
+            if augment and (self.crop_scale < 1 or self.flip):
+                batch = random_crops(batch, self.crop_scale, self.flip, self.augmentation)
+            trunk = self._needed(self.model.image_trunk(batch), self.model.image_head_pools)
+        self._seed_dropout(1)
+        return self.model.image_head(trunk)
 
     def texts(self, token_ids: Tensor) -> TowerOutput:
         """Encode (B, L) token ids; differentiable where the model trains."""
+        self._seed_dropout(2)
         if self._text_trunk is not None:
-            rows = [self._texts[key] for key in _keys(token_ids)]
-            return self.model.text_head(self._select(self._text_trunk, rows))
-        return self.model.text_head(self._needed(self.model.text_trunk(self.trimmed(token_ids).to(self.device))))
+            trunk = self._select(self._text_trunk, [self._texts[key] for key in _keys(token_ids)])
+        else:
+            trunk = self._needed(self.model.text_trunk(self.trimmed(token_ids).to(self.device)))
+        self._seed_dropout(3)
+        return self.model.text_head(trunk)
+
+    def _seed_dropout(self, part: int) -> None:
+        """Dropout can only draw from the global stream: so that it draws the same with tokens and without.
+
+        Each part of a step starts from its own seed, and pooled features are dropped out before tokens.
+        """
+        if self.model.training and self.dropout_seed is not None:
+            torch.manual_seed(self.dropout_seed + part)
 
     def trimmed(self, token_ids: Tensor) -> Tensor:
         """(B, L') token ids without the columns that are padding in every row."""
@@ -113,19 +131,28 @@ class Encoder:
         return token_ids[:, : int((~self.model.tokenizer.padding(token_ids)).sum(1).max())]
 
     @torch.no_grad()
-    def all_images(self, member: int, image_ids: np.ndarray, progress: str = "") -> TowerOutput:
-        """Encode images of one member for evaluation: (N, d) pooled, (N, P, d) tokens, in float32 on the CPU."""
+    def all_images(
+        self, member: int, image_ids: np.ndarray, progress: str = "", pooled_only: bool = False
+    ) -> TowerOutput:
+        """Encode images of one member for evaluation: (N, d) pooled, (N, P, d) tokens, in float32 on the CPU.
+
+        With `pooled_only`, no tokens are kept: P is 0.
+        """
         self.model.eval()
         return stack(
             [
-                _to_cpu(self.images(np.full(len(rows), member), rows))
+                _to_cpu(self.images(np.full(len(rows), member), rows), pooled_only)
                 for rows in _batches(image_ids, progress and f"{progress} images")
             ]
         )
 
     @torch.no_grad()
-    def all_texts(self, captions: Sequence[str], progress: str = "") -> tuple[TowerOutput, np.ndarray]:
+    def all_texts(
+        self, captions: Sequence[str], progress: str = "", pooled_only: bool = False
+    ) -> tuple[TowerOutput, np.ndarray]:
         """Encode each distinct caption once, so that identical captions tie exactly.
+
+        With `pooled_only`, no tokens are kept.
 
         Returns:
             Features of the distinct captions, and (N_text,) the row of each caption among them.
@@ -135,7 +162,9 @@ class Encoder:
         # captions of like length share a batch: less padding
         ids = self.model.tokenize(distinct.tolist())
         order = np.argsort((~self.model.tokenizer.padding(ids)).sum(1).numpy(), kind="stable")
-        parts = [_to_cpu(self.texts(ids[rows])) for rows in _batches(order, progress and f"{progress} captions")]
+        parts = [
+            _to_cpu(self.texts(ids[rows]), pooled_only) for rows in _batches(order, progress and f"{progress} captions")
+        ]
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
         return stack(parts), place[row_of_caption]
@@ -207,7 +236,9 @@ def _keys(token_ids: Tensor) -> list[bytes]:
     return [row.tobytes() for row in token_ids.numpy()]
 
 
-def _to_cpu(output: TowerOutput) -> TowerOutput:
+def _to_cpu(output: TowerOutput, pooled_only: bool = False) -> TowerOutput:
+    if pooled_only:
+        output = TowerOutput(output.pooled, output.tokens[:, :0], output.padding[:, :0])
     return TowerOutput(*(values.cpu().float() if values.is_floating_point() else values.cpu() for values in output))
 
 

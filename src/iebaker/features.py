@@ -1,4 +1,4 @@
-"""What frozen trunks gave, kept on disk: minutes of work that every variant, seed and experiment would repeat."""
+"""What frozen trunks gave, kept on disk: minutes of work that every variant and seed would repeat."""
 
 import hashlib
 import os
@@ -9,10 +9,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from iebaker.model.adapters import Trunk
+from iebaker.provenance import code_digest
+
+CODE = ("encoding.py", "features.py", "model")
 
 
 class FeatureStore:
-    """Features by the content of all that they depend on, so that none is ever out of date.
+    """Features by the content of all that they depend on: weights, inputs, code, libraries, threads.
 
     Args:
         folder: where they lie, one file each; may be deleted at any time. None keeps nothing.
@@ -22,7 +25,7 @@ class FeatureStore:
         self.folder = folder
 
     def get(self, made_of: Iterable[bytes], device: str, make: Callable[[], Trunk]) -> Trunk:
-        """What `make` gave for the same content on the same kind of device, or what it gives now.
+        """What `make` gave for the same content, or what it gives now.
 
         Args:
             made_of: trunk and inputs, as bytes.
@@ -31,14 +34,16 @@ class FeatureStore:
         """
         if self.folder is None:
             return make()
-        digest = hashlib.sha256(f"{torch.__version__} {device}".encode())
+        digest = hashlib.sha256(f"{device} {torch.get_num_threads()}".encode() + code_digest(*CODE))
         for part in made_of:
             digest.update(hashlib.sha256(part).digest())
         path = self.folder / f"{digest.hexdigest()}.safetensors"
         if not path.exists():
-            trunk = make()
             self.folder.mkdir(parents=True, exist_ok=True)
             temporary = path.with_suffix(f".{os.getpid()}.tmp")
-            save_file(trunk._asdict(), temporary)
-            os.replace(temporary, path)
+            try:
+                save_file(make()._asdict(), temporary)
+                os.replace(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
         return Trunk(**load_file(path))

@@ -173,9 +173,8 @@ class Trainer:
         batches = list(loading.epoch_batches(self.pairs, recipe.batch_size, recipe.pairs, self.streams["data"]))
         records, bar = [], tqdm(batches, desc=f"epoch {self.epoch + 1}/{recipe.epochs}", leave=False, mininterval=1)
         for rows in bar:
+            self.encoder.dropout_seed = int(self.streams["dropout"].integers(2**31))
             with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-                # dropout can only draw from the global stream: a seed a step, however much the step before has drawn
-                torch.manual_seed(int(self.streams["dropout"].integers(2**31)))
                 loss, record = self.batch_loss(rows)
             if not torch.isfinite(loss):
                 raise TrainingError(
@@ -222,8 +221,8 @@ class Trainer:
         values = np.empty(len(self.pairs), np.float32)
         for index, rows in self.pairs.groupby("member").indices.items():
             image_ids, image = np.unique(self.pairs["image_id"].to_numpy()[rows], return_inverse=True)
-            images = self.encoder.all_images(index, image_ids).pooled[image]
-            texts, text = self.encoder.all_texts(self.pairs["caption"].to_numpy()[rows].tolist())
+            images = self.encoder.all_images(index, image_ids, pooled_only=True).pooled[image]
+            texts, text = self.encoder.all_texts(self.pairs["caption"].to_numpy()[rows].tolist(), pooled_only=True)
             values[rows] = torch.nn.functional.cosine_similarity(texts.pooled[text], images).numpy()
         return eba_audit.separation(values, self.pairs["weak"].to_numpy())
 

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from iebaker.datasets.loading import Member
 from iebaker.model import factory
 from iebaker.params import TrainingConfig, canonical
+from iebaker.provenance import code_digest
 from iebaker.trainer import Trainer
 
 STATE_FILE = "state.pt"
@@ -76,9 +77,9 @@ def fit(
 
 
 def fingerprint_of(config: TrainingConfig, members: list[Member], seed: int) -> str:
-    """Identifies a training: two with the same fingerprint give the same numbers on the same machine."""
+    """Identifies a training and its code: two with the same fingerprint give the same numbers on the same machine."""
     corpus = [(member.name, member.pixels_sha256, member.keywords) for member in members]
-    digest = hashlib.sha256(json.dumps([canonical(config), seed, corpus], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([canonical(config), seed, corpus], sort_keys=True).encode() + code_digest())
     for member in members:
         digest.update(pd.util.hash_pandas_object(member.manifest).to_numpy().tobytes())
     return digest.hexdigest()

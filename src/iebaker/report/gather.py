@@ -84,7 +84,7 @@ def elimination(metrics: Path, corpus: str) -> list[dict[str, Any]]:
     rows, nothing = [], dict.fromkeys(("dropped_share", "precision", "recall"))
     for path in sorted((metrics / corpus).glob("*.json")):
         for similarity, values in json.loads(path.read_text()).get("elimination", {}).items():
-            if values["auroc"] is not None or values["dropped_share"]:
+            if values["auroc"] is not None or values.get("dropped_share"):
                 label = "global, trained model, all pairs" if similarity == "trained" else similarity
                 rows.append({"variant": path.stem, "similarity": label, **nothing, **values})
     return rows

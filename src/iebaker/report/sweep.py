@@ -32,8 +32,8 @@ def collect(shown: list[dict[str, Any]], parameter: str, variant: str) -> pd.Dat
 
     Returns:
         One row per corpus, benchmark, split, value, scheme and number of seeds: plain mR (percent) with std and
-        interval, sar_mR, and per similarity dropped_share, precision, recall and auroc; of a repeated
-        experiment the newest.
+        interval, sar_mR, per similarity dropped_share, precision, recall and auroc, and auroc_trained; of a
+        repeated experiment the newest.
 
     Raises:
         SweepError: if no experiment has metrics of this variant.
