@@ -12,7 +12,7 @@ WEAK_RATE = "synthetic.weak_rate"
 def revision(value, scheme="coupled", mr=70.0, at="2026-01-01T00:00:00", **changes):
     params = {"synthetic": {"weak_rate": value}, "eba": {"scheme": scheme, "drop_ratio": 0.15}, "seeds": [0, 1]}
     params |= {"corpora": ["synthetic"], "variants": ["full"]} | changes
-    plain = {"mR": mr, "mR_std": 0.5, "mR_low": mr - 2, "mR_high": mr + 2}
+    plain = {"mR": mr, "mR_std": None, "mR_low": mr - 2, "mR_high": mr + 2}
     audit = {"auroc": 0.96, "precision": None if scheme == "none" else 0.9, "recall": 0.5, "dropped_share": 0.1}
     metrics = {"synthetic": {split: {"plain": plain, "sar": {"mR": mr + 1}} for split in ("val", "test")}}
     files = {
@@ -21,7 +21,14 @@ def revision(value, scheme="coupled", mr=70.0, at="2026-01-01T00:00:00", **chang
         }
     }
     files["reports/metrics/rsicd/full.json"] = {"data": metrics}
-    return {"data": {"params": {"params.yaml": {"data": params}}, "metrics": files, "timestamp": at}}
+    return {"data": {"params": {"params.yaml": {"data": params}}, "metrics": without_nulls(files), "timestamp": at}}
+
+
+def without_nulls(values):
+    """As DVC shows metrics."""
+    if not isinstance(values, dict):
+        return values
+    return {key: without_nulls(value) for key, value in values.items() if value is not None}
 
 
 def shown(*revisions):

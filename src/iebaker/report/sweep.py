@@ -131,5 +131,5 @@ def _rows(data: Mapping[str, Any], parameter: str, variant: str) -> Iterator[dic
             for split, values in splits.items():
                 row = {"corpus": path.parent.name, "benchmark": benchmark, "split": split, "parameter": parameter}
                 row |= {"value": params[parameter], "scheme": params[SCHEME], "seeds": len(params["seeds"])}
-                row |= {key: values["plain"][key] for key in MR}
+                row |= {key: values["plain"].get(key) for key in MR}  # DVC shows no nulls
                 yield row | {"sar_mR": values["sar"]["mR"]} | dropped
