@@ -1,10 +1,10 @@
-"""Turn finished experiments into a table and a figure: `collect_sweep.py NAME PARAMETER [VARIANT]`, not a stage.
+"""Turn finished experiments into a table and a figure: `collect_sweep.py NAME PARAMETER [KEY=VALUE ...]`, not a stage.
 
-The experiments may differ from the workspace in PARAMETER, eba.scheme and seeds alone; VARIANT is `full` unless given.
-Queue them first, for example:
+The experiments may differ from the workspace in PARAMETER, eba.scheme, seeds, and as the KEY=VALUE say, nothing else;
+the metrics are those of `full`. Queue them first, for example:
 
-    dvc exp run --queue -S 'variants=[full]' -S eba.scheme=none,coupled,decoupled -S synthetic.weak_rate=0,0.1,0.2
-    dvc queue start
+    dvc exp run --queue -S 'variants=[full]' -S eba.scheme=none,coupled,decoupled -S synthetic.weak_rate=0,0.1 rerank
+    dvc exp run --run-all
 """
 
 import json
@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
 from common import errors_for_people
 
 from iebaker.report import sweep
@@ -20,9 +21,10 @@ from iebaker.report.tables import DIGITS
 OUT = Path("reports/studies")
 
 
-def main(name: str, parameter: str, variant: str = "full") -> None:
+def main(name: str, parameter: str, *settings: str) -> None:
+    fixed = {key: yaml.safe_load(value) for key, value in (setting.split("=", 1) for setting in settings)}
     shown = subprocess.run(["dvc", "exp", "show", "--json"], check=True, capture_output=True, text=True).stdout
-    table = sweep.collect(json.loads(shown), parameter, variant).round(DIGITS)
+    table = sweep.collect(json.loads(shown), parameter, "full", fixed).round(DIGITS)
     OUT.mkdir(parents=True, exist_ok=True)
     table.to_csv(OUT / f"{name}.csv", index=False)
     sweep.sweep_plot(table, OUT / f"{name}.svg")

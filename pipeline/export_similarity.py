@@ -25,9 +25,10 @@ def main(corpus: str, variant: str, seed: str) -> None:
     encoder = Encoder(model, members, device, trim=needed.mask_padding, tokens=needed.local_loss > 0)
     with replacing(SIMILARITY / place) as out:
         for index, member in enumerate(members):
+            bank = export.encode_bank(encoder, index, bank_size)
             for split in SPLITS:
                 if split_of(member, split).captions:
-                    export.export_split(encoder, index, split, config.similarity, bank_size, out / member.name / split)
+                    export.export_split(encoder, index, split, config.similarity, bank, out / member.name / split)
 
 
 if __name__ == "__main__":

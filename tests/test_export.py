@@ -19,7 +19,7 @@ def encoder(corpus) -> Encoder:
 @pytest.fixture(scope="module")
 def folder(encoder, tmp_path_factory):
     out = tmp_path_factory.mktemp("export")
-    export.export_split(encoder, 0, "test", SimilarityParams(), 10, out)
+    export.export_split(encoder, 0, "test", SimilarityParams(), export.encode_bank(encoder, 0, 10), out)
     return out
 
 
@@ -68,7 +68,7 @@ def test_bank_holds_training_queries_only(encoder, corpus, folder):
 
 
 def test_without_local_loss_or_bank_nothing_is_written_for_them(encoder, tmp_path):
-    export.export_split(encoder, 0, "val", SimilarityParams(local_loss=0), 0, tmp_path)
+    export.export_split(encoder, 0, "val", SimilarityParams(local_loss=0), export.encode_bank(encoder, 0, 0), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"global.npy", "texts.parquet", "images.parquet"}
     assert matrices.open_matrix(tmp_path, "local") is None
     with pytest.raises(matrices.MatrixError, match="dvc repro export_similarity"):

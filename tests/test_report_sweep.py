@@ -11,7 +11,7 @@ WEAK_RATE = "synthetic.weak_rate"
 
 def revision(value, scheme="coupled", mr=70.0, at="2026-01-01T00:00:00", **changes):
     params = {"synthetic": {"weak_rate": value}, "eba": {"scheme": scheme, "drop_ratio": 0.15}, "seeds": [0, 1]}
-    params |= {"corpora": ["synthetic"], "variants": ["full"]} | changes
+    params |= {"corpora": ["synthetic"], "variants": ["full"], "train": {"epochs": 10}} | changes
     plain = {"mR": mr, "mR_std": None, "mR_low": mr - 2, "mR_high": mr + 2}
     audit = {"auroc": 0.96, "precision": None if scheme == "none" else 0.9, "recall": 0.5, "dropped_share": 0.1}
     metrics = {"synthetic": {split: {"plain": plain, "sar": {"mR": mr + 1}} for split in ("val", "test")}}
@@ -51,6 +51,12 @@ def test_of_a_repeated_experiment_the_newest_counts():
     late, early = revision(0.4, mr=80.0, at="2026-02-02T00:00:00"), revision(0.4, mr=60.0)
     table = sweep.collect(shown(late, early), WEAK_RATE, "full")
     assert table.query("value == 0.4")["mR"].tolist() == [80.0, 80.0]
+
+
+def test_other_settings_are_those_asked_for():
+    longer = revision(0.4, mr=90.0, train={"epochs": 20})
+    assert set(sweep.collect(shown(longer), WEAK_RATE, "full")["mR"]) == {70.0}
+    assert set(sweep.collect(shown(longer), WEAK_RATE, "full", {"train.epochs": 20})["mR"]) == {90.0}
 
 
 def test_nothing_to_collect_is_said():

@@ -26,7 +26,17 @@ class Encoded:
     row: np.ndarray
 
 
-def export_split(encoder: Encoder, member: int, split: str, params: SimilarityParams, bank: int, folder: Path) -> None:
+@dataclass(frozen=True)
+class Bank:
+    """Training queries of both sides, for `querybank`."""
+
+    texts: Encoded
+    images: Encoded
+
+
+def export_split(
+    encoder: Encoder, member: int, split: str, params: SimilarityParams, bank: Bank | None, folder: Path
+) -> None:
     """Write the matrices of one split of one member.
 
     `folder` gets `global.npy` and, where the local similarity was trained, `local.npy`, both (N_text, N_image) float32;
@@ -38,7 +48,7 @@ def export_split(encoder: Encoder, member: int, split: str, params: SimilarityPa
         member: index of the benchmark in the corpus.
         split: "val" or "test".
         params: whether there is a local similarity, and whether padding counts in it.
-        bank: training queries of each side for `querybank`; 0 for none.
+        bank: as `encode_bank` gives it, or None.
     """
     folder.mkdir(parents=True, exist_ok=True)
     manifest = encoder.members[member].manifest
@@ -53,9 +63,17 @@ def export_split(encoder: Encoder, member: int, split: str, params: SimilarityPa
     columns = {"image_id": chosen.image_ids, "filename": filenames[chosen.image_ids].to_numpy()}
     pd.DataFrame(columns).to_parquet(folder / "images.parquet", index=False)
     if bank:
-        captions, image_ids = training_bank(encoder.members, member, bank)
-        write_matrices(Encoded(*encoder.all_texts(captions, f"{name} bank")), images, params, folder, BANK_TEXTS)
-        write_matrices(texts, _images(encoder, member, image_ids, f"{name} bank"), params, folder, BANK_IMAGES)
+        write_matrices(bank.texts, images, params, folder, BANK_TEXTS)
+        write_matrices(texts, bank.images, params, folder, BANK_IMAGES)
+
+
+def encode_bank(encoder: Encoder, member: int, size: int) -> Bank | None:
+    """Features of `training_bank`, once for all splits; None for size 0."""
+    if not size:
+        return None
+    captions, image_ids = training_bank(encoder.members, member, size)
+    name = f"{encoder.members[member].name} bank"
+    return Bank(Encoded(*encoder.all_texts(captions, name)), _images(encoder, member, image_ids, name))
 
 
 def training_bank(members: list[Member], member: int, size: int) -> tuple[list[str], np.ndarray]:

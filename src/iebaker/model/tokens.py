@@ -34,6 +34,7 @@ class Tokenizer:
     def __init__(self, tokenizer: Any) -> None:
         """Wrap `tokenizer`, as `open_clip.get_tokenizer` gives it (SimpleTokenizer or HFTokenizer)."""
         self.wrapped = tokenizer
+        self._known: dict[str, torch.Tensor] = {}
         self.context_length: int = tokenizer.context_length
         self._hugging_face = getattr(tokenizer, "tokenizer", None)
         if self._hugging_face is None:
@@ -50,8 +51,13 @@ class Tokenizer:
             self.vocabulary_size = len(inner)
 
     def __call__(self, captions: Sequence[str]) -> torch.Tensor:
-        """Token ids of `captions`, (B, L) int64, cut to `context_length`."""
-        return self.wrapped(list(captions))
+        """Token ids of `captions`, (B, L) int64, cut to `context_length`; each caption is tokenised once."""
+        unknown = [caption for caption in dict.fromkeys(captions) if caption not in self._known]
+        if unknown:
+            self._known.update(zip(unknown, self.wrapped(unknown), strict=True))
+        if not captions:
+            return torch.empty(0, self.context_length, dtype=torch.int64)
+        return torch.stack([self._known[caption] for caption in captions])
 
     @property
     def mask_id(self) -> int:

@@ -22,13 +22,16 @@ class SweepError(ValueError):
     """No experiment belongs to the sweep."""
 
 
-def collect(shown: list[dict[str, Any]], parameter: str, variant: str) -> pd.DataFrame:
+def collect(
+    shown: list[dict[str, Any]], parameter: str, variant: str, settings: Mapping[str, Any] | None = None
+) -> pd.DataFrame:
     """Experiments that differ from the workspace in `parameter` and scheme alone.
 
     Args:
         shown: what `dvc exp show --json` prints.
         parameter: dotted name in params.yaml.
         variant: whose metrics are read.
+        settings: other parameters by dotted name, and the values that the experiments have and the workspace need not.
 
     Returns:
         One row per corpus, benchmark, split, value, scheme and number of seeds: plain mR (percent) with std and
@@ -40,7 +43,7 @@ def collect(shown: list[dict[str, Any]], parameter: str, variant: str) -> pd.Dat
     """
     runs = [data for data in _runs(shown) if data.get("params") and data.get("metrics")]
     kept = {parameter, SCHEME, *FREE}
-    reference = _fixed(runs[0], kept) if runs else {}
+    reference = (_fixed(runs[0], kept) if runs else {}) | dict(settings or {})
     rows = []
     for data in sorted(runs, key=lambda data: data["timestamp"] or ""):
         params = _params(data)
