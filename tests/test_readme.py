@@ -1,0 +1,54 @@
+"""The README's numbers are those of the committed files."""
+
+import csv
+import json
+import re
+
+import pytest
+from conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+NUMBER = r"[+−-]?\d+(?:\.\d+)?"
+
+
+def rows(heading: str, label: str) -> list[list[str]]:
+    """Cells of the table rows behind `heading` whose first cell matches `label`, without markup."""
+    text = README[README.index(heading) :].split("\n")
+    table = [line for line in text[: next(i for i, line in enumerate(text) if i > 5 and line.startswith("#"))]]
+    found = [[cell.strip().replace("`", "") for cell in line.strip("|").split("|")] for line in table if "|" in line]
+    chosen = [cells for cells in found if re.match(label, cells[0])]
+    assert chosen, f"no row {label} below {heading}"
+    return chosen
+
+
+def metrics(corpus: str, variant: str) -> dict:
+    return json.loads((ROOT / f"reports/metrics/{corpus}/{variant}.json").read_text())
+
+
+@pytest.mark.parametrize("cells", rows("Test mR (mean of", "embedded benchmark|RSICD"), ids=lambda cells: cells[0])
+def test_headline(cells):
+    corpus = "rsicd" if cells[0].startswith("RSICD") else "synthetic"
+    test = metrics(corpus, cells[0].split(", ")[1])[corpus]["test"]
+    plain, sar, lenient = test["plain"], test["sar"]["mR"], test["plain_lenient"]["mR"]
+    expected = [plain["mR"], plain["mR_low"], plain["mR_high"], sar, lenient, test["ceiling"]["mR"]]
+    assert re.findall(NUMBER, " ".join(cells[1:5])) == [f"{value:.1f}" for value in expected]
+
+
+def test_ablation():
+    study = ROOT / "reports/studies/three_seeds"
+    with (study / "ablation.csv").open() as file:
+        measured = {
+            row["variant"]: row for row in csv.DictReader(file) if (row["split"], row["matrix"]) == ("test", "plain")
+        }
+    shown = rows("## Ablation on the embedded benchmark", "|".join(measured))
+    assert [cells[0] for cells in shown] == list(measured)
+    for variant, validation, test, difference, separation, precision in shown:
+        row, numbers = measured[variant], json.loads((study / f"{variant}.json").read_text())
+        assert validation == f"{numbers['synthetic']['val']['plain']['mR']:.2f}"
+        assert test == f"{float(row['mR']):.2f} ± {float(row['mR_std']):.2f}"
+        if row["difference"]:
+            low, high, p = (float(row[name]) for name in ("difference_low", "difference_high", "p_holm"))
+            assert difference == f"{float(row['difference']):+.2f} [{low:+.2f}, {high:+.2f}], p = {p:.2g}"
+        trained, dropped = numbers["elimination"]["trained"], numbers["elimination"]["global"]["precision"]
+        assert separation == f"{trained['auroc']:.3f}, {trained['auroc_other']:.3f}, {trained['auroc_sibling']:.3f}"
+        assert precision == ("" if dropped is None else f"{dropped:.0%}")
