@@ -81,7 +81,7 @@ def elimination(table: pd.DataFrame, path: Path) -> None:
     """What was dropped per epoch, by kind; where weak pairs are known, also precision, recall and AUROC."""
     similarities = table["similarity"].unique()
     known = table["auroc"].notna().any()
-    with style.figure(path, 9, 8.6 if known else 3.4) as drawing:
+    with style.figure(path, 9, 8.9 if known else 3.4) as drawing:
         axes = np.reshape(style.panels(drawing, 3 if known else 1, len(similarities)), (-1, len(similarities)))
         order = style.by_order(table["variant"])
         for column, similarity in enumerate(similarities):
@@ -92,6 +92,8 @@ def elimination(table: pd.DataFrame, path: Path) -> None:
                 _auroc(axes[2, column], part, similarity, order)
             for panel in axes[:, column]:
                 _epoch_axis(panel, table)
+        if known:
+            style.legend_below(drawing, axes[2, 0], 5)
 
 
 def _dropped(axes: Axes, part: pd.DataFrame, similarity: str) -> None:
@@ -116,18 +118,15 @@ def _dropped(axes: Axes, part: pd.DataFrame, similarity: str) -> None:
 def _precision(axes: Axes, part: pd.DataFrame, similarity: str, order: dict[str, int]) -> None:
     active = part[part["dropped"] > 0]
     for variant, rows in active.groupby("variant", sort=False):
-        _curve(axes, rows, "epoch", "precision", order[variant], f"{variant}: precision")
-        _curve(axes, rows, "epoch", "recall", order[variant], f"{variant}: recall", faint=True)
-    axes.set(title=f"precision and recall of the dropped ({similarity})", ylim=(-0.02, 1.02))
-    if not active.empty:
-        axes.legend(fontsize=7, ncols=2, loc="center left")
+        _curve(axes, rows, "epoch", "precision", order[variant], variant)
+        _curve(axes, rows, "epoch", "recall", order[variant], variant, faint=True)
+    axes.set(title=f"precision, and faint recall, of the dropped ({similarity})", ylim=(-0.02, 1.02))
 
 
 def _auroc(axes: Axes, part: pd.DataFrame, similarity: str, order: dict[str, int]) -> None:
     for variant, rows in part.groupby("variant", sort=False):
         _curve(axes, rows, "epoch", "auroc", order[variant], variant)
     axes.set(title=f"AUROC of weak against untouched ({similarity})", ylim=(None, 1.005))
-    axes.legend(fontsize=7, ncols=2, loc="lower right")
 
 
 def fusion(table: pd.DataFrame, path: Path) -> None:
