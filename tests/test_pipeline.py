@@ -15,7 +15,7 @@ TINY = {
     "variants": ["baseline", "full"],
     "synthetic": {"train": 160, "val": 30, "test": 30, "image_size": 96, "weak_rate": 0.2, "seed": 0},
     "train": {"epochs": 3, "batch_size": 40, "warmup_steps": 2},
-    "eba": {"start_epoch": 1, "scheme": "coupled"},
+    "eba": {"start_epoch": 1, "scheme": "coupled", "drop_ratio": 0.5},
     "keywords": {"size": 64, "min_count": 2},
     "sar": {"bank_size": 40},
 }
@@ -119,7 +119,7 @@ def test_scheme_changes_what_it_must_and_nothing_else(repository, scheme):
             before["local"]["dropped_share"] > 0 == after["local"]["dropped_share"] == after["global"]["dropped_share"]
         )
     else:
-        assert before["local"]["recall"] == before["global"]["recall"]  # coupled: one mask for both
+        assert before["local"]["recall"] == before["global"]["recall"] > 0  # coupled: one mask for both
         assert after["local"]["recall"] != after["global"]["recall"]
     assert repository("dvc", "plots", "diff", "--out", "plots-page")
     shutil.rmtree(repository.folder / "plots-page")
