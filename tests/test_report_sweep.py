@@ -31,18 +31,19 @@ def without_nulls(values):
     return {key: without_nulls(value) for key, value in values.items() if value is not None}
 
 
-def shown(*revisions):
-    """The nesting of `dvc exp show --json`."""
-    experiments = [{"revs": [one], "name": "x", "executor": None} for one in revisions]
+def shown(*revisions, state=None):
+    """The nesting of `dvc exp show --json`; what was never queued has no executor."""
+    executor = state and {"state": state, "name": "dvc-task"}
+    experiments = [{"revs": [one], "name": "x", "executor": executor} for one in revisions]
     failed = {"revs": [{"data": None, "error": {"msg": "gone"}}], "name": "y"}
-    return [revision(0.2), {**revision(0.2), "name": "main", "experiments": [*experiments, failed]}]
+    return [{**revision(0.2), "name": None}, {**revision(0.2), "name": "main", "experiments": [*experiments, failed]}]
 
 
 def test_collects_what_differs_in_the_parameter_and_the_scheme_alone():
     other = revision(0.2, mr=1.0, eba={"scheme": "coupled", "drop_ratio": 0.9})
     table = sweep.collect(shown(revision(0.4), revision(0.1, "none"), other), WEAK_RATE, "full")
     test = table[table["split"] == "test"]
-    assert test[["value", "scheme"]].values.tolist() == [[0.1, "none"], [0.2, "coupled"], [0.4, "coupled"]]
+    assert test[["value", "scheme"]].values.tolist() == [[0.1, "none"], [0.4, "coupled"]]
     assert set(table["auroc_trained"]) == {0.97} and "precision_trained" not in table
     assert set(table["corpus"]) == {"synthetic"} and (table["sar_mR"] == 71).all()
 
@@ -55,8 +56,17 @@ def test_of_a_repeated_experiment_the_newest_counts():
 
 def test_other_settings_are_those_asked_for():
     longer = revision(0.4, mr=90.0, train={"epochs": 20})
-    assert set(sweep.collect(shown(longer), WEAK_RATE, "full")["mR"]) == {70.0}
+    with pytest.raises(sweep.SweepError):
+        sweep.collect(shown(longer), WEAK_RATE, "full")
     assert set(sweep.collect(shown(longer), WEAK_RATE, "full", {"train.epochs": 20})["mR"]) == {90.0}
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "failed"])
+def test_what_is_not_finished_does_not_count(state):
+    """DVC shows it with the metrics of the commit it starts from."""
+    with pytest.raises(sweep.SweepError):
+        sweep.collect(shown(revision(0.4), state=state), WEAK_RATE, "full")
+    assert len(sweep.collect(shown(revision(0.4), state="success"), WEAK_RATE, "full")) == 2
 
 
 def test_nothing_to_collect_is_said():

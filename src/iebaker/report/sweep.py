@@ -25,7 +25,7 @@ class SweepError(ValueError):
 def collect(
     shown: list[dict[str, Any]], parameter: str, variant: str, settings: Mapping[str, Any] | None = None
 ) -> pd.DataFrame:
-    """Experiments that differ from the workspace in `parameter` and scheme alone.
+    """Finished experiments that differ from the workspace in `parameter` and scheme alone.
 
     Args:
         shown: what `dvc exp show --json` prints.
@@ -41,9 +41,9 @@ def collect(
     Raises:
         SweepError: if no experiment has metrics of this variant.
     """
-    runs = [data for data in _runs(shown) if data.get("params") and data.get("metrics")]
+    runs = [data for data in _finished(shown) if data.get("params") and data.get("metrics")]
     kept = {parameter, SCHEME, *FREE}
-    reference = (_fixed(runs[0], kept) if runs else {}) | dict(settings or {})
+    reference = _fixed(_workspace(shown), kept) | dict(settings or {})
     rows = []
     for data in sorted(runs, key=lambda data: data["timestamp"] or ""):
         params = _params(data)
@@ -92,16 +92,16 @@ def sweep_plot(table: pd.DataFrame, path: Path) -> None:
         style.legend_below(drawing, axes[0])
 
 
-def _runs(shown: Any) -> Iterator[dict[str, Any]]:
-    """The `data` of every revision, wherever it is nested; the workspace first."""
-    if isinstance(shown, list):
-        for entry in shown:
-            yield from _runs(entry)
-    elif isinstance(shown, Mapping):
-        if isinstance(shown.get("data"), Mapping) and "params" in shown["data"]:
-            yield shown["data"]
-        yield from _runs(shown.get("experiments"))
-        yield from _runs(shown.get("revs"))
+def _workspace(shown: list[dict[str, Any]]) -> dict[str, Any]:
+    return next(entry["data"] for entry in shown if entry.get("name") is None)
+
+
+def _finished(shown: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The `data` of every finished experiment: DVC shows those that wait or run with the metrics they started from."""
+    for commit in shown:
+        for experiment in commit.get("experiments") or []:
+            if (experiment.get("executor") or {"state": "success"})["state"] == "success":
+                yield from (entry["data"] for entry in experiment["revs"] if entry.get("data"))
 
 
 def _params(data: Mapping[str, Any]) -> dict[str, Any]:
