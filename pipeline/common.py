@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+import iebaker
+
 # threads that wait should sleep: spinning ones bring a shared machine to a crawl (read when torch is first imported)
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -40,6 +42,6 @@ def errors_for_people() -> Iterator[None]:
         yield
     except (ValueError, OSError, RuntimeError) as error:
         raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
-        if "iebaker" in Path(raised_in).parts:
+        if Path(raised_in).is_relative_to(Path(iebaker.__file__).parent):
             sys.exit(f"{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}: {error}")
         raise

@@ -18,7 +18,8 @@ def main(corpus: str) -> None:
     for name, make in TABLES.items():
         table = make(results).round(DIGITS)
         table.to_csv(OUT / corpus / f"{name}.csv", index=False)
-        FIGURES[name](table, OUT / corpus / f"{name}.svg")
+        if name in FIGURES:
+            FIGURES[name](table, OUT / corpus / f"{name}.svg")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import numpy as np
 from common import EVALUATION, METRICS, MODELS, SIMILARITY, errors_for_people, load_params
 
 from iebaker.datasets.files import replacing
-from iebaker.evaluation import elimination_summary, evaluate_variant
+from iebaker.evaluation import ELIMINATION, elimination_summary, evaluate_variant
 from iebaker.params import SarParams, parse, similarity_of
 
 
@@ -32,7 +32,7 @@ def main(corpus: str, variant: str) -> None:
             np.savez(out / f"{benchmark}.npz", **arrays)
             (out / f"{benchmark}.sar.json").write_text(json.dumps(evaluation.choices, indent=1) + "\n")
     if elimination := elimination_summary(histories, trainings):
-        metrics["elimination"] = elimination
+        metrics[ELIMINATION] = elimination
     path = METRICS / corpus / f"{variant}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")

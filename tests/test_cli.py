@@ -59,6 +59,38 @@ def test_rerank_with_a_bank_is_not_transductive(matrix, tmp_path):
     assert "bank of training queries is missing" in run("rerank", *both).stderr
 
 
+def test_rerank_takes_hyper_parameters_of_a_fixed_method(matrix):
+    both = ["rerank", "--val", matrix("val.npy"), "--test", matrix("test.npy", seed=1)]
+    chosen = json.loads(run(*both, "--method", "soft", "--set", "beta=3", "--set", "strength=.inf").stdout)["chosen"]
+    for choice in chosen.values():
+        assert (choice["method"], choice["beta"], choice["strength"]) == ("soft", 3, "inf")
+    for method, setting, says in (
+        ("sort", "beta=3", "--method sort takes candidates=..."),
+        ("sort", "candidates", "takes candidates=..."),
+        ("sort", "candidates=0", "sar.candidates: Input should be greater than 0 (given: 0)"),
+        ("soft", "beta=.inf", "finite number"),
+        ("auto", "beta=3", "takes nothing"),
+    ):
+        wrong = run(*both, "--method", method, "--set", setting)
+        assert wrong.exit_code == 2 and says in wrong.stderr, wrong.stderr
+
+
+def test_rerank_says_which_file_cannot_be_ranked(matrix, tmp_path):
+    infinite = np.load(matrix("infinite.npy", seed=1))
+    infinite[4, 2] = np.inf
+    np.save(tmp_path / "infinite.npy", infinite)
+    wrong = run("rerank", "--val", matrix("val.npy"), "--test", tmp_path / "infinite.npy")
+    assert "infinite.npy: scores: row 4 (text), column 2 (image) is inf" in wrong.stderr
+    for side, shape in (("texts", (40, 30)), ("images", (150, 20))):
+        np.save(tmp_path / f"{side}.npy", np.full(shape, np.nan if side == "images" else 0.0))
+    options = [
+        item for split in ("val", "test") for side in ("texts", "images")
+        for item in (f"--bank-{split}-{side}", tmp_path / f"{side}.npy")
+    ]  # fmt: skip
+    wrong = run("rerank", "--val", matrix("val.npy"), "--test", matrix("test.npy"), *options)
+    assert wrong.exit_code == 2 and "images.npy: scores: row 0" in wrong.stderr
+
+
 def write(path, content):
     if isinstance(content, bytes):
         path.write_bytes(content)

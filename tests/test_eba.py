@@ -124,6 +124,8 @@ def test_thresholds_stay_fixed_within_an_epoch_and_dropped_pairs_are_enqueued():
     keep_global, keep_local = ours.masks(torch.tensor([0.4, 0.5, 0.6]), torch.tensor([7.0, 5.0, 4.0]))
     assert keep_global.tolist() == [False, False, True] and keep_local.tolist() == [True, False, False]
     assert (ours.threshold_global, ours.threshold_local) == (0.5, 5.0)
+    # a threshold that decides nothing is none
+    assert elimination(0.5, 5.0, scheme="coupled").threshold_local == float("-inf")
     assert ours.bank_global.values.tolist() == pytest.approx([0.5, 0.4, 0.5, 0.6])
 
 
@@ -159,7 +161,7 @@ def test_empty_bank_and_batch_of_one_are_finite(scheme, dtype):
 
 def test_state_resumes_the_same_thresholds():
     generator = torch.Generator().manual_seed(2)
-    first = Elimination(EbaParams(drop_ratio=0.2, start_epoch=1), 30)
+    first = Elimination(EbaParams(drop_ratio=0.2, start_epoch=1, scheme="decoupled"), 30)
     for _ in range(5):
         first.masks(*torch.randn(2, 8, generator=generator))
     second = Elimination(first.params, 30)

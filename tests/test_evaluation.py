@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from iebaker.evaluation import elimination_summary, evaluate_variant
+from iebaker.matrices import MatrixError
 from iebaker.metrics.recall import hits, recalls, relevance
 from iebaker.params import SarParams, SimilarityParams
 
@@ -65,6 +66,14 @@ def test_standardised_fusion_ignores_the_scale_of_either_side(folders):
     assert evaluate_variant(folders, params, SarParams(method="none")).metrics == before
 
 
+def test_what_cannot_be_ranked_is_named(folders):
+    scores = np.load(folders[1] / "test/global.npy")
+    scores[7, 3] = np.nan
+    np.save(folders[1] / "test/global.npy", scores)
+    with pytest.raises(MatrixError, match=r"1/test: scores: row 7 \(text\), column 3 \(image\) is nan"):
+        evaluate_variant(folders, SimilarityParams(), SarParams(method="none"))
+
+
 def record(threshold, dropped, weak_dropped):
     kinds = {"untouched": {"pairs": 80, "dropped": dropped - weak_dropped}, "other": {"pairs": 20, "auroc": 0.9}}
     return {"threshold": threshold, "pairs": 100, "dropped": dropped, "auroc": 0.8, "kinds": kinds}
@@ -79,3 +88,10 @@ def test_elimination_counts_active_epochs_only():
     }  # fmt: skip
     assert summary["trained"] == {"auroc": 0.85, "auroc_other": None}
     assert "trained" not in elimination_summary([history], [{"separation": {}}])
+
+
+def test_coupled_elimination_is_active_where_the_global_threshold_is():
+    history = [{"elimination": {"global": record(None, 0, 0), "local": record(None, 0, 0)}}]
+    history += [{"elimination": {"global": record(0.1, 10, 8), "local": record(None, 10, 8)}}]
+    summary = elimination_summary([history], [{"separation": {}}])
+    assert summary["local"] == summary["global"] and summary["local"]["dropped_share"] == 0.1

@@ -9,7 +9,6 @@ from iebaker.metrics.significance import (
     compare,
     holm,
     image_contributions,
-    mean_over_seeds,
     permutation_test,
 )
 
@@ -79,6 +78,21 @@ def test_holm_by_hand():
     assert holm([0.6, 0.9]) == [1.0, 1.0] and holm([]) == []
 
 
+def test_trainings_that_disagree_widen_the_interval_of_a_difference():
+    generator, owner = np.random.default_rng(0), np.repeat(np.arange(250), 5)
+    baseline = [random_hits(generator, owner) for _ in range(2)]
+    agreeing = [random_hits(generator, owner, 0.6) for _ in range(2)]
+    apart = [random_hits(generator, owner, rate) for rate in (0.4, 0.8)]
+    table = compare(baseline, {"agreeing": agreeing, "apart": apart}, owner)
+    width = {name: row["high"] - row["low"] for name, row in table.items()}
+    # the mean of two drawn trainings lies at either of them, half of the time
+    each = [compare(baseline[:1], {"one": [one]}, owner)["one"]["difference"] for one in apart]
+    assert width["apart"] == pytest.approx(abs(each[0] - each[1]), abs=6) and width["agreeing"] < 10
+    error = image_contributions(agreeing[0], owner) - image_contributions(baseline[0], owner)
+    alone = compare(baseline[:1], {"one": agreeing[:1]}, owner)["one"]
+    assert alone["high"] - alone["low"] == pytest.approx(2 * 1.96 * error.std() / np.sqrt(250), rel=0.05)
+
+
 def test_compare_averages_seeds_and_corrects():
     generator, owner = np.random.default_rng(0), np.repeat(np.arange(250), 5)
     baseline = [random_hits(generator, owner) for _ in range(3)]
@@ -88,4 +102,3 @@ def test_compare_averages_seeds_and_corrects():
     assert table["better"]["difference"] == pytest.approx(gain)
     assert table["better"]["low"] > 0 and table["better"]["p_holm"] == pytest.approx(2 * table["better"]["p"])
     assert table["same"] == {"difference": 0.0, "low": 0.0, "high": 0.0, "p": 1.0, "p_holm": 1.0}
-    assert recalls(mean_over_seeds(better))["mR"] == pytest.approx(np.mean([recalls(one)["mR"] for one in better]))

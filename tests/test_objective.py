@@ -13,7 +13,8 @@ SCALE = float(np.exp(2.996))
 def test_batch_of_one_and_identical_pairs_are_finite():
     for size in (1, 3):
         similarity = torch.ones(size, size, requires_grad=True)
-        loss = retrieval_loss(similarity, SCALE * similarity, None, None, SCALE)
+        every = torch.ones(size, dtype=torch.bool)
+        loss = retrieval_loss(similarity, SCALE * similarity, every, every, SCALE)
         loss.backward()
         assert loss.item() == pytest.approx(4 * np.log(size)) and similarity.grad.isfinite().all()
 
@@ -55,21 +56,20 @@ def test_equals_a_sum_over_anchors_and_treats_directions_alike(size, seed):
     columns = [-logits[:, i].log_softmax(0)[i] for i in range(size) if keep[i]]
     torch.testing.assert_close(contrastive_loss(logits, keep), sum(rows) / len(rows) + sum(columns) / len(columns))
     torch.testing.assert_close(contrastive_loss(logits.T, keep), contrastive_loss(logits, keep))
-    torch.testing.assert_close(contrastive_loss(logits, torch.ones_like(keep)), contrastive_loss(logits))
 
 
-def test_each_part_can_be_switched_off():
+def test_local_part_can_be_weighted_and_switched_off():
     S, L = torch.randn(2, 4, 4)
-    only_global, only_local = retrieval_loss(S, None, None, None, SCALE), retrieval_loss(None, L, None, None, SCALE)
-    anchors = torch.arange(4)
-    torch.testing.assert_close(retrieval_loss(S, L, None, None, SCALE), only_global + only_local)
+    every, anchors = torch.ones(4, dtype=torch.bool), torch.arange(4)
+    only_global = retrieval_loss(S, None, every, every, SCALE)
+    local = F.cross_entropy(L, anchors) + F.cross_entropy(L.T, anchors)
     torch.testing.assert_close(only_global, F.cross_entropy(SCALE * S, anchors) + F.cross_entropy(SCALE * S.T, anchors))
-    torch.testing.assert_close(only_local, F.cross_entropy(L, anchors) + F.cross_entropy(L.T, anchors))
-    with pytest.raises(ValueError, match="both are None"):
-        retrieval_loss(None, None, None, None, SCALE)
+    torch.testing.assert_close(retrieval_loss(S, L, every, every, SCALE), only_global + local)
+    torch.testing.assert_close(retrieval_loss(S, L, every, every, SCALE, 0.5), only_global + 0.5 * local)
 
 
 def test_bfloat16_similarities_give_a_float32_loss():
     S, L = torch.randn(2, 4, 4)
-    loss = retrieval_loss(S.bfloat16(), L.bfloat16(), None, None, SCALE)
+    every = torch.ones(4, dtype=torch.bool)
+    loss = retrieval_loss(S.bfloat16(), L.bfloat16(), every, every, SCALE)
     assert loss.dtype == torch.float32 and loss.isfinite()

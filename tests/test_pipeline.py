@@ -140,10 +140,34 @@ def test_queue_runs_two_settings_without_training(repository):
     for method in ("none", "sort"):
         repository("dvc", "exp", "run", "--queue", "--name", f"sar-{method}", "-S", f"sar.method={method}")
     output = repository("dvc", "exp", "run", "--run-all")
-    assert "train" not in repository.stages_run(output)
+    assert "rerank" in repository.stages_run(output) and "train" not in repository.stages_run(output)
     shown = json.loads(repository("dvc", "exp", "show", "--json"))
-    found = json.dumps(shown)
-    assert "sar-none" in found and "sar-sort" in found
+    finished = {
+        experiment["name"]: experiment["revs"][0]["data"]["metrics"][FULL]["data"]["synthetic"]["test"]
+        for commit in shown
+        for experiment in commit["experiments"] or []
+        if experiment["executor"]["state"] == "success"
+    }
+    unsorted, resorted = finished["sar-none"], finished["sar-sort"]
+    assert unsorted["sar"]["mR"] == unsorted["plain"]["mR"] == resorted["plain"]["mR"] != resorted["sar"]["mR"]
+    assert resorted["sar"]["transductive"] and not unsorted["sar"]["transductive"]
+
+
+def test_prune_removes_what_is_no_longer_declared_and_nothing_else(repository):
+    kept = [f"data/models/synthetic/{variant}/0/model.safetensors" for variant in ("baseline", "full")]
+    gone = ["data/models/synthetic/full/7/x", "data/similarity/synthetic/clip/0/x", "data/evaluation/synthetic/clip/x",
+            "data/corpora/synthetic/nwpu/x", "reports/metrics/synthetic/clip.json"]  # fmt: skip
+    elsewhere = ["data/models/rsicd/clip/7/x", "reports/metrics/rsicd/clip.json"]
+    for file in gone + elsewhere:
+        (repository.folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (repository.folder / file).write_text("x")
+    output = repository("python", "pipeline/prune.py")
+    assert output.count("prune:") == len(gone) and "reports/metrics/synthetic/clip.json" in output
+    assert not any((repository.folder / file).exists() for file in gone)
+    assert all((repository.folder / file).exists() for file in kept + elsewhere)
+    for file in elsewhere:
+        (repository.folder / file).unlink()
+    assert "up to date" in repository("dvc", "repro")
 
 
 def test_a_colleague_pulls_every_result(repository, tmp_path):

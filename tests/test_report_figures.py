@@ -10,7 +10,7 @@ from report_fixtures import made_up_project, open_project  # noqa: F401
 from iebaker.report import figures, plots, style, tables
 
 
-@pytest.mark.parametrize("name", tables.TABLES)
+@pytest.mark.parametrize("name", figures.FIGURES)
 def test_figures_are_deterministic_svg(project, name, tmp_path):
     table = pd.read_csv(project / f"reports/ablation/synthetic/{name}.csv")
     figures.FIGURES[name](table, tmp_path / "again.svg")
@@ -21,7 +21,7 @@ def test_figures_are_deterministic_svg(project, name, tmp_path):
     assert b"dc:date" not in again and len(again) < 400_000
 
 
-@pytest.mark.parametrize("name", tables.TABLES)
+@pytest.mark.parametrize("name", figures.FIGURES)
 def test_figures_of_one_variant_and_one_seed(project, name, tmp_path):
     results = open_project(project, variants=["baseline"], seeds=[0])
     figures.FIGURES[name](tables.TABLES[name](results), tmp_path / "one.svg")

@@ -7,6 +7,7 @@ import subprocess
 from html.parser import HTMLParser
 
 import pytest
+import yaml
 from report_fixtures import QUALITY, made_up_project, run_script  # noqa: F401
 
 from iebaker.report import gather, html
@@ -100,6 +101,20 @@ def test_every_reranked_number_says_whether_it_is_transductive(page):
     visible = re.sub(r'data:[^"]*', "", page.read_text())
     assert "after SAR" in visible
     assert not re.search(r'after SAR(?! \()(?!\s*<span class="badge)', visible)
+
+
+def test_every_choice_of_reranking_is_shown(page, project):
+    section = page.read_text().split('<section id="reranking">')[1].split("</section>")[0]
+    chosen = (project / "reports/ablation/synthetic/reranking.csv").read_text().splitlines()[1:]
+    assert section.count("<tr><td>") == len(chosen) == 2 * 2 * len(QUALITY)
+
+
+def test_exchanged_captions_are_not_set_against_published_numbers(project):
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    assert (
+        html.definition(params, "rsicd-mismatched")["corrupted"] and not html.definition(params, "rsicd")["corrupted"]
+    )
+    assert html.definition(params, "undefined") == {"backbone": "–", "corrupted": False}
 
 
 def test_page_without_logs_says_so(page, project):

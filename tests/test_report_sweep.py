@@ -14,7 +14,9 @@ def revision(value, scheme="coupled", mr=70.0, at="2026-01-01T00:00:00", **chang
     params |= {"corpora": ["synthetic"], "variants": ["full"], "train": {"epochs": 10}} | changes
     plain = {"mR": mr, "mR_std": None, "mR_low": mr - 2, "mR_high": mr + 2}
     audit = {"auroc": 0.96, "precision": None if scheme == "none" else 0.9, "recall": 0.5, "dropped_share": 0.1}
-    metrics = {"synthetic": {split: {"plain": plain, "sar": {"mR": mr + 1}} for split in ("val", "test")}}
+    metrics = {
+        "synthetic": {split: {"plain": plain, "sar": {"mR": mr + 1, "transductive": True}} for split in ("val", "test")}
+    }
     files = {
         "reports/metrics/synthetic/full.json": {
             "data": metrics | {"elimination": {"global": audit, "trained": {"auroc": 0.97}}}
@@ -45,7 +47,7 @@ def test_collects_what_differs_in_the_parameter_and_the_scheme_alone():
     test = table[table["split"] == "test"]
     assert test[["value", "scheme"]].values.tolist() == [[0.1, "none"], [0.4, "coupled"]]
     assert set(table["auroc_trained"]) == {0.97} and "precision_trained" not in table
-    assert set(table["corpus"]) == {"synthetic"} and (table["sar_mR"] == 71).all()
+    assert set(table["corpus"]) == {"synthetic"} and (table["sar_mR"] == 71).all() and table["sar_transductive"].all()
 
 
 def test_of_a_repeated_experiment_the_newest_counts():

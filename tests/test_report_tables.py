@@ -8,6 +8,7 @@ import pytest
 from report_fixtures import EPOCHS, QUALITY, SEEDS, made_up_project, open_project  # noqa: F401
 
 from iebaker.report import tables
+from iebaker.report.figures import FIGURES
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,19 @@ def test_elimination_counts_every_kind(results):
     assert np.allclose(shown["precision"], weak / shown["dropped"])
 
 
+def test_reranking_says_what_validation_chose(results):
+    table = tables.reranking(results)
+    assert len(table) == len(QUALITY) * len(SEEDS) * 2
+    flags = table.groupby("variant")["transductive"].any()
+    for variant in QUALITY:
+        validation = results.metrics(variant)["synthetic"]["val"]
+        assert flags[variant] == validation["sar"]["transductive"]
+        for direction, short in (("image_to_text", "i2t"), ("text_to_image", "t2i")):
+            rows = table[(table["variant"] == variant) & (table["direction"] == direction)]
+            for matrix, when in (("plain", "before"), ("sar", "after")):
+                assert rows[f"R@5_{when}"].mean() == pytest.approx(validation[matrix][f"{short}_R@5"], abs=1e-3)
+
+
 def test_training_marks_the_kept_epoch(results):
     table = tables.training(results)
     assert table.groupby(["variant", "seed"])["best"].sum().eq(1).all()
@@ -83,7 +97,7 @@ def test_training_marks_the_kept_epoch(results):
 
 def test_stage_writes_every_table_and_figure(project):
     folder = project / "reports/ablation/synthetic"
-    expected = {f"{name}.{kind}" for name in tables.TABLES for kind in ("csv", "svg")}
+    expected = {f"{name}.csv" for name in tables.TABLES} | {f"{name}.svg" for name in FIGURES}
     assert {path.name for path in folder.iterdir()} == expected
     written = pd.read_csv(folder / "ablation.csv")
     metrics = json.loads((project / "reports/metrics/synthetic/full.json").read_text())

@@ -164,3 +164,20 @@ def test_more_candidates_than_items_and_constant_scores(direction):
     constant = np.zeros((8, 4), np.float32)
     for member, parameters in SETTINGS:
         assert len(np.unique(member(constant, direction, **parameters).round(6))) == 1
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("kept", [0, 3])
+def test_a_crowd_of_ties_at_the_last_place_stays_behind(direction, kept, monkeypatch):
+    """Of a matrix that says 0 of most pairs not everything becomes a candidate, which would be gigabytes."""
+    monkeypatch.setattr(members, "MOST_TIED", 5)
+    place, best = np.arange(40)[:, None], np.random.default_rng(0).random((40, kept))
+    queries = np.zeros((40, 40), np.float32)
+    queries[place, (place + np.arange(kept)) % 40] = 1 + best
+    queries[:, 0] = -1  # behind the crowd, and stays there
+    assert len(members._Candidates(queries, 7).item) == (queries > 0).sum()
+    for member, parameters in SETTINGS[1:3]:
+        found = queries_first(member(queries_first(queries, direction), direction, **parameters), direction)
+        for row, ranked in zip(queries, found, strict=True):
+            crowd, last = ranked[row == 0], ranked[row == -1]
+            assert np.ptp(crowd) == 0 and (ranked[row > 0] > crowd[0]).all() and (last < crowd[0]).all()

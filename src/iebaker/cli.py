@@ -10,11 +10,12 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+import yaml
 
 from iebaker import rerank as sar
 from iebaker.metrics.recall import require_numbers
 from iebaker.metrics.summary import Split
-from iebaker.params import SarParams
+from iebaker.params import SarParams, parse
 from iebaker.rerank.selection import DIRECTIONS, HYPER_PARAMETERS
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Remote-sensing image-text retrieval, evaluated.")
@@ -24,6 +25,10 @@ CaptionsPerImage = Annotated[
     int, typer.Option(min=1, help="rows 0..c-1 belong to column 0, the next c to column 1, ...")
 ]
 BankFile = Annotated[Path | None, typer.Option(help="similarities to training queries, for querybank")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="hyper-parameter of a fixed method, as in params.yaml's sar"),
+]
 
 
 @app.command()
@@ -48,6 +53,7 @@ def rerank(
     test: Annotated[Path, typer.Option(help=".npy matrix of test, texts x images")],
     captions_per_image: CaptionsPerImage = 5,
     method: Annotated[Method, typer.Option(help="auto: chosen per direction on validation")] = Method.auto,
+    settings: Settings = None,
     bank_val_texts: BankFile = None,
     bank_val_images: BankFile = None,
     bank_test_texts: BankFile = None,
@@ -59,11 +65,14 @@ def rerank(
     training images, each for val and test.
     """
     with errors_for_people("rerank"):
+        params = sar_params(method.value, settings or [])
         files = (bank_val_texts, bank_val_images, bank_test_texts, bank_test_images)
         banks = {"val": _bank(*files[:2], files), "test": _bank(*files[2:], files)}
-        matrices = {"val": load_scores(val, captions_per_image), "test": load_scores(test, captions_per_image)}
+        matrices = {
+            name: load_scores(path, captions_per_image, finite=True) for name, path in (("val", val), ("test", test))
+        }
         image_of_text = _image_of_text(matrices["val"], captions_per_image)
-        selection = sar.select(matrices["val"], image_of_text, SarParams(method=method.value), banks["val"])
+        selection = sar.select(matrices["val"], image_of_text, params, banks["val"])
         result: dict[str, Any] = {}
         for name, matrix in matrices.items():
             split = Split(_image_of_text(matrix, captions_per_image))
@@ -114,11 +123,11 @@ def load_matrix(path: Path) -> np.ndarray:
     return matrix
 
 
-def load_scores(path: Path, captions_per_image: int) -> np.ndarray:
+def load_scores(path: Path, captions_per_image: int, finite: bool = False) -> np.ndarray:
     """A memory-mapped (N_text, N_image) matrix with `captions_per_image` rows a column.
 
     Raises:
-        ValueError: as `load_matrix`, or if the shape does not fit or an entry is NaN.
+        ValueError: as `load_matrix`, or if the shape does not fit or an entry is NaN, with `finite` also infinite.
     """
     matrix = load_matrix(path)
     rows, columns = matrix.shape
@@ -129,11 +138,24 @@ def load_scores(path: Path, captions_per_image: int) -> np.ndarray:
         elif rows % columns == 0:
             hint += f"; --captions-per-image {rows // columns} would fit"
         raise ValueError(f"{path}: has shape {matrix.shape} with --captions-per-image {captions_per_image}; {hint}")
-    try:
-        require_numbers(matrix)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    return matrix
+    return _numbers(path, matrix, finite)
+
+
+def sar_params(method: str, settings: list[str]) -> SarParams:
+    """The section `sar` with a method and its hyper-parameters, each "key=value".
+
+    Raises:
+        ValueError: if the method has no such hyper-parameter, or it cannot have that value.
+    """
+    values = {}
+    for setting in settings:
+        key, given, value = setting.partition("=")
+        allowed = HYPER_PARAMETERS.get(method, ())
+        if not given or key not in allowed:
+            takes = ", ".join(f"{name}=..." for name in allowed) or "nothing: it has no hyper-parameters to be fixed"
+            raise ValueError(f"--set {setting}: --method {method} takes {takes}")
+        values[key] = yaml.safe_load(value)
+    return parse(SarParams, {"method": method, **values}, "sar")
 
 
 def load_captions(path: Path, texts: int) -> list[str]:
@@ -160,7 +182,16 @@ def _bank(texts: Path | None, images: Path | None, files: tuple[Path | None, ...
         raise ValueError(
             "a bank needs all four of --bank-val-texts, --bank-val-images, --bank-test-texts and --bank-test-images"
         )
-    return sar.Bank(text_to_image=load_matrix(texts), image_to_text=load_matrix(images))
+    matrices = [_numbers(path, load_matrix(path), finite=True) for path in (texts, images)]
+    return sar.Bank(text_to_image=matrices[0], image_to_text=matrices[1])
+
+
+def _numbers(path: Path, matrix: np.ndarray, finite: bool) -> np.ndarray:
+    try:
+        require_numbers(matrix, finite)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return matrix
 
 
 def _image_of_text(matrix: np.ndarray, captions_per_image: int) -> np.ndarray:

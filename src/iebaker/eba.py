@@ -51,8 +51,8 @@ class Elimination:
         generator: of the noise that a bank of `bank: reference` starts with.
 
     Attributes:
-        threshold_global, threshold_local: of the current epoch, minus infinity drops nothing; the local one decides
-            only if the scheme is decoupled.
+        threshold_global, threshold_local: of the current epoch, minus infinity drops nothing; the local one is that
+            unless the scheme is decoupled.
     """
 
     def __init__(self, params: EbaParams, epoch_pairs: int, generator: torch.Generator | None = None) -> None:
@@ -67,7 +67,7 @@ class Elimination:
         active = self.params.scheme != "none" and epoch >= self.params.start_epoch
         ratio = self.params.drop_ratio if active else 0.0
         self.threshold_global = self.bank_global.threshold(ratio)
-        self.threshold_local = self.bank_local.threshold(ratio)
+        self.threshold_local = self.bank_local.threshold(ratio if self.params.scheme == "decoupled" else 0.0)
 
     def masks(self, positive_global: Tensor, positive_local: Tensor | None) -> tuple[Tensor, Tensor]:
         """Anchors of a batch; its similarities enter the banks, those of dropped pairs too.

@@ -11,10 +11,12 @@ import pandas as pd
 
 from iebaker.fusion import fuse
 from iebaker.matrices import BANK_IMAGES, BANK_TEXTS, EVALUATION, GLOBAL, LOCAL, MatrixError, open_matrix
-from iebaker.metrics.recall import Hits
+from iebaker.metrics.recall import Hits, require_numbers
 from iebaker.metrics.summary import Split, rounded
 from iebaker.params import SarParams, SimilarityParams
 from iebaker.rerank.selection import Bank, apply, select
+
+ELIMINATION = "elimination"  # beside the benchmarks in reports/metrics
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def evaluate_variant(folders: Mapping[int, Path], similarity: SimilarityParams, 
         folders: per seed, a folder with `val` and `test` as `export.export_split` writes them.
 
     Raises:
-        MatrixError: if a seed has no validation matrices.
+        MatrixError: if a seed has no validation matrices, or one that cannot be ranked.
     """
     result = VariantEvaluation()
     hits: dict[str, dict[str, list[Hits]]] = defaultdict(lambda: defaultdict(list))
@@ -98,6 +100,7 @@ def evaluate_variant(folders: Mapping[int, Path], similarity: SimilarityParams, 
                 texts = pd.read_parquet(folder / split / "texts.parquet")
                 measures[split] = Split(texts["image_of_text"].to_numpy(), texts["caption"].tolist())
             scores, bank = fused(folder / split, similarity, scales), bank_of(folder / split, similarity, scales)
+            _require_numbers(folder / split, scores, bank)
             if selection is None:
                 selection = select(scores, measures[split].image_of_text, sar, bank)
                 result.choices.append(selection.as_dict())
@@ -116,6 +119,15 @@ def evaluate_variant(folders: Mapping[int, Path], similarity: SimilarityParams, 
     return result
 
 
+def _require_numbers(folder: Path, scores: np.ndarray, bank: Bank) -> None:
+    for name, values in (("", scores), ("bank_texts, ", bank.text_to_image), ("bank_images, ", bank.image_to_text)):
+        if values is not None:
+            try:
+                require_numbers(values, finite=True)
+            except ValueError as error:
+                raise MatrixError(f"{folder}: {name}{error}") from error
+
+
 def elimination_summary(
     histories: list[list[dict[str, Any]]], trainings: list[dict[str, Any]]
 ) -> dict[str, dict[str, float | None]]:
@@ -131,15 +143,18 @@ def elimination_summary(
     """
     summary: dict[str, dict[str, float | None]] = {}
     for kind in histories[0][-1]["elimination"]:
-        seeds = [_elimination_of_seed([record["elimination"][kind] for record in history]) for history in histories]
+        seeds = [_elimination_of_seed(history, kind) for history in histories]
         summary[kind] = rounded({key: _mean([values[key] for values in seeds]) for key in seeds[0]})
     if separations := [training["separation"] for training in trainings if training["separation"]]:
         summary["trained"] = rounded({key: _mean([values[key] for values in separations]) for key in separations[0]})
     return summary
 
 
-def _elimination_of_seed(records: list[dict[str, Any]]) -> dict[str, float | None]:
-    active = [record for record in records if record["threshold"] is not None]
+def _elimination_of_seed(history: list[dict[str, Any]], kind: str) -> dict[str, float | None]:
+    # coupled: the global threshold decides for both
+    thresholds = [[audit["threshold"] for audit in record["elimination"].values()] for record in history]
+    records = [record["elimination"][kind] for record in history]
+    active = [record for record, found in zip(records, thresholds, strict=True) if any(t is not None for t in found)]
     dropped, pairs = sum(record["dropped"] for record in active), sum(record["pairs"] for record in active)
     untouched = sum(record["kinds"]["untouched"]["dropped"] for record in active)
     weak = pairs - sum(record["kinds"]["untouched"]["pairs"] for record in active)

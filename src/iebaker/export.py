@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
 from iebaker import similarity
 from iebaker.datasets import loading
@@ -90,8 +89,8 @@ def write_matrices(texts: Encoded, images: Encoded, params: SimilarityParams, fo
     values = similarity.global_similarity(texts.features.pooled, images.features.pooled).numpy()
     _write(matrix_file(folder, GLOBAL, prefix), values, texts.row)
     if params.local_loss:
-        padding = _numpy(texts.features.padding) if params.mask_padding else None
-        tokens = _numpy(texts.features.tokens), _numpy(images.features.tokens)
+        padding = texts.features.padding.numpy() if params.mask_padding else None
+        tokens = texts.features.tokens.numpy(), images.features.tokens.numpy()
         similarity.write_local_similarity(values, *tokens, padding, params.precision)
         _write(matrix_file(folder, LOCAL, prefix), values, texts.row)
 
@@ -105,7 +104,3 @@ def _write(path: Path, distinct: np.ndarray, row: np.ndarray) -> None:
     for start in range(0, len(row), BLOCK):
         out[start : start + BLOCK] = distinct[row[start : start + BLOCK]]
     out.flush()
-
-
-def _numpy(values: Tensor) -> np.ndarray:
-    return values.numpy()

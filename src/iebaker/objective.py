@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def contrastive_loss(logits: Tensor, keep: Tensor | None = None) -> Tensor:
+def contrastive_loss(logits: Tensor, keep: Tensor) -> Tensor:
     """Cross-entropy in both directions over the anchors that are kept: CE(Z[m]) + CE(Z^T[m]).
 
     A dropped pair loses its row in both directions; its column remains, so it is still a negative of the others.
@@ -19,47 +19,38 @@ def contrastive_loss(logits: Tensor, keep: Tensor | None = None) -> Tensor:
 
     Args:
         logits: (B, B) scaled similarities, texts x images, positives on the diagonal.
-        keep: (B,) bool, True for anchors that stay, at least one; None keeps all.
+        keep: (B,) bool, True for anchors that stay, at least one.
 
     Returns:
         Scalar float32: the sum of the two directions, each a mean over the anchors kept.
     """
     logits = logits.float()
-    anchors = torch.arange(len(logits), device=logits.device)
-    if keep is not None:
-        anchors = anchors[keep]
+    anchors = torch.arange(len(logits), device=logits.device)[keep]
     return F.cross_entropy(logits[anchors], anchors) + F.cross_entropy(logits.T[anchors], anchors)
 
 
 def retrieval_loss(
-    global_similarity: Tensor | None,
+    global_similarity: Tensor,
     local_similarity: Tensor | None,
-    keep_global: Tensor | None,
-    keep_local: Tensor | None,
+    keep_global: Tensor,
+    keep_local: Tensor,
     scale: float,
     local_weight: float = 1.0,
 ) -> Tensor:
     """Global plus local contrastive loss.
 
     Args:
-        global_similarity: (B, B) cosines S, texts x images, not scaled; None switches the global loss off.
+        global_similarity: (B, B) cosines S, texts x images, not scaled.
         local_similarity: (B, B) local similarities L, already scaled by `scale`; None switches the local loss off.
-        keep_global: (B,) bool, anchors of the global loss; None keeps all.
-        keep_local: (B,) bool, anchors of the local loss; None keeps all.
+        keep_global: (B,) bool, anchors of the global loss.
+        keep_local: (B,) bool, anchors of the local loss.
         scale: s, the exponential of the logit scale.
         local_weight: of the local loss; published: 1.
-
-    Raises:
-        ValueError: if both similarities are None.
     """
-    losses = []
-    if global_similarity is not None:
-        losses.append(contrastive_loss(scale * global_similarity.float(), keep_global))
+    loss = contrastive_loss(scale * global_similarity.float(), keep_global)
     if local_similarity is not None:
-        losses.append(local_weight * contrastive_loss(local_similarity, keep_local))
-    if not losses:
-        raise ValueError("retrieval_loss needs the global or the local similarity; both are None")
-    return sum(losses[1:], losses[0])
+        loss = loss + local_weight * contrastive_loss(local_similarity, keep_local)
+    return loss
 
 
 def keyword_loss(scores: Tensor, classes: Tensor) -> Tensor:

@@ -156,9 +156,9 @@ class SarParams(Section):
     bank_size: int = Field(
         1000, ge=0, description="training queries of each side whose similarities are exported for querybank"
     )
-    weight_forward: float = Field(1.0, description="W1 of weighted")
-    weight_reverse: float = Field(0.7, description="W2 of weighted")
-    decay: float = Field(0.05, ge=0, description="xi of weighted")
+    weight_forward: float = Field(1.0, ge=0, allow_inf_nan=False, description="W1 of weighted")
+    weight_reverse: float = Field(0.7, ge=0, allow_inf_nan=False, description="W2 of weighted")
+    decay: float = Field(0.05, ge=0, allow_inf_nan=False, description="xi of weighted")
     strength: float = Field(
         1.0,
         ge=0,
@@ -167,6 +167,7 @@ class SarParams(Section):
     beta: float = Field(
         2.0,
         gt=0,
+        allow_inf_nan=False,
         description="inverse temperature of soft, querybank and sinkhorn, per standard deviation of validation",
     )
     iterations: PositiveInt = Field(20, description="of sinkhorn")

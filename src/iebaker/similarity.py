@@ -80,7 +80,6 @@ def local_similarity(
     text_tokens: Tensor,
     image_tokens: Tensor,
     text_padding: Tensor | None = None,
-    image_padding: Tensor | None = None,
     precision: Precision = "float32",
 ) -> Tensor:
     """Local similarities L: the Frobenius norm of the token-by-token cosines of each pair, differentiable.
@@ -89,13 +88,12 @@ def local_similarity(
         text_tokens: (N_text, L, d) token features, not normalised.
         image_tokens: (N_image, P, d) patch features, not normalised.
         text_padding: (N_text, L) bool, True at padding; None counts every position, as published.
-        image_padding: (N_image, P) bool; None counts every patch.
         precision: of the products; the result is float32 either way.
 
     Returns:
         (N_text, N_image) float32, not scaled: training multiplies it by s, evaluation takes it as it is.
     """
-    return local_from_grams(gram(text_tokens, text_padding, precision), gram(image_tokens, image_padding, precision))
+    return local_from_grams(gram(text_tokens, text_padding, precision), gram(image_tokens, precision=precision))
 
 
 def write_local_similarity(

@@ -61,13 +61,13 @@ class Trainer:
             self.model,
             members,
             self.device,
-            recipe.crop_scale,
-            recipe.flip,
-            config.similarity.mask_padding,
-            config.ker.enabled or config.similarity.local_loss > 0,
-            recipe.feature_dropout,
-            self.streams["augmentation"],
-            FeatureStore(features),
+            crop_scale=recipe.crop_scale,
+            flip=recipe.flip,
+            trim=config.similarity.mask_padding,
+            tokens=config.ker.enabled or config.similarity.local_loss > 0,
+            feature_dropout=recipe.feature_dropout,
+            augmentation=self.streams["augmentation"],
+            store=FeatureStore(features),
         )
         groups = self.model.parameter_groups(recipe.lr, recipe.head_lr, recipe.weight_decay)
         if self.keyword_head is not None:
@@ -236,8 +236,8 @@ class Trainer:
         for index, member in enumerate(self.members):
             split = loading.split_of(member, "val")
             if split.captions:
-                images = self.encoder.all_images(index, split.image_ids)
-                texts, row = self.encoder.all_texts(split.captions)
+                images = self.encoder.all_images(index, split.image_ids, pooled_only=True)
+                texts, row = self.encoder.all_texts(split.captions, pooled_only=True)
                 scores = similarity.global_similarity(texts.pooled, images.pooled)
                 matrix = scores.numpy()[row]
                 values.append(recalls(hits(matrix, matrix, relevance(split.image_of_text)))["mR"])

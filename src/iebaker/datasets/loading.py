@@ -143,9 +143,15 @@ def inject_mismatches(pairs: pd.DataFrame, rate: float, seed: int) -> pd.DataFra
 
 
 # one random stream per purpose: changing how one is used leaves the others as they were
-DATA_STREAM, AUGMENTATION_STREAM, MASKING_STREAM, BANK_STREAM, INJECTION_STREAM, WEIGHT_STREAM, DROPOUT_STREAM = range(
-    7
-)
+(
+    DATA_STREAM,
+    AUGMENTATION_STREAM,
+    MASKING_STREAM,
+    BANK_STREAM,
+    INJECTION_STREAM,
+    WEIGHT_STREAM,
+    DROPOUT_STREAM,
+) = range(7)
 
 
 def stream(seed: int, purpose: int) -> np.random.Generator:

@@ -26,11 +26,6 @@ def image_contributions(hits: Hits, image_of_text: np.ndarray) -> np.ndarray:
     return 50 * (hits.image_to_text.mean(axis=1) + texts * len(hits.image_to_text) / len(hits.text_to_image))
 
 
-def mean_over_seeds(hits_of_seeds: Sequence[Hits]) -> Hits:
-    """Average hits of each query over the seeds of one variant."""
-    return Hits(*(np.mean(direction, axis=0) for direction in zip(*hits_of_seeds, strict=True)))
-
-
 def bootstrap_interval(hits_of_seeds: Sequence[Hits], image_of_text: np.ndarray, seed: int = 0) -> Interval:
     """95% percentile interval of mR (percent): images, and with several seeds also seeds, drawn with replacement.
 
@@ -50,13 +45,10 @@ def bootstrap_interval(hits_of_seeds: Sequence[Hits], image_of_text: np.ndarray,
     resampled = []
     for start in range(0, RESAMPLES, CHUNK):
         rows = min(CHUNK, RESAMPLES - start)
-        drawn = generator.integers(images, size=(rows, images)) + np.arange(rows)[:, None] * images
-        sums = np.bincount(drawn.ravel(), minlength=rows * images).reshape(rows, images) @ values
+        sums = _times_drawn(generator, rows, images) @ values
         of_seed = 50 * (sums[:, :trainings] / images + sums[:, trainings:-1] / sums[:, -1:])
-        which = generator.integers(trainings, size=(rows, trainings))
-        resampled.append(np.take_along_axis(of_seed, which, axis=1).mean(axis=1))
-    low, high = np.quantile(np.concatenate(resampled), [0.025, 0.975])
-    return Interval(float(low), float(high))
+        resampled.append(_drawn_mean(generator, of_seed))
+    return _interval(resampled)
 
 
 def permutation_test(differences: np.ndarray, seed: int = 0) -> float:
@@ -89,29 +81,52 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def compare(
     baseline: Sequence[Hits], variants: Mapping[str, Sequence[Hits]], image_of_text: np.ndarray, seed: int = 0
 ) -> dict[str, dict[str, float]]:
-    """Each variant against the baseline on the same images, hits averaged over seeds first.
+    """Each variant against the baseline on the same images, training by training.
+
+    Args:
+        baseline, variants: one Hits a training seed, the same seeds in the same order.
 
     Returns:
-        per variant: `difference` in mR (percentage points), its 95% `low` and `high` over images,
-        `p` of the paired permutation test and `p_holm`, corrected for the number of variants.
+        per variant: `difference` in mR (percentage points), its 95% `low` and `high` with images, and with several
+        seeds also seeds, drawn with replacement; `p` of the paired permutation test over images, hits averaged over
+        seeds first, which says nothing of other trainings; `p_holm`, corrected for the number of variants.
     """
-    reference = image_contributions(mean_over_seeds(baseline), image_of_text)
+    reference = np.stack([image_contributions(hits, image_of_text) for hits in baseline], axis=1)
     results = {}
     for name, hits_of_seeds in variants.items():
-        differences = image_contributions(mean_over_seeds(hits_of_seeds), image_of_text) - reference
-        low, high = _interval_of_mean(differences, seed)
-        p = permutation_test(differences, seed)
-        results[name] = {"difference": float(differences.mean()), "low": low, "high": high, "p": p}
+        own = np.stack([image_contributions(hits, image_of_text) for hits in hits_of_seeds], axis=1)
+        low, high = _interval_of_mean(own - reference, seed)
+        of_image = (own - reference).mean(axis=1)
+        p = permutation_test(of_image, seed)
+        results[name] = {"difference": float(of_image.mean()), "low": low, "high": high, "p": p}
     for name, corrected in zip(results, holm([result["p"] for result in results.values()]), strict=True):
         results[name]["p_holm"] = corrected
     return results
 
 
 def _interval_of_mean(values: np.ndarray, seed: int) -> Interval:
+    """95% interval of the mean of (N_image, N_seed) values, both drawn with replacement."""
     generator = np.random.default_rng(seed)
-    means = [values[generator.integers(len(values), size=(CHUNK, len(values)))].mean(axis=1)
-             for _ in range(0, RESAMPLES, CHUNK)]  # fmt: skip
-    low, high = np.quantile(np.concatenate(means)[:RESAMPLES], [0.025, 0.975])
+    resampled = []
+    for start in range(0, RESAMPLES, CHUNK):
+        counts = _times_drawn(generator, min(CHUNK, RESAMPLES - start), len(values))
+        resampled.append(_drawn_mean(generator, counts @ values / len(values)))
+    return _interval(resampled)
+
+
+def _times_drawn(generator: np.random.Generator, rows: int, images: int) -> np.ndarray:
+    """(rows, images) how often each resample holds each image."""
+    drawn = generator.integers(images, size=(rows, images)) + np.arange(rows)[:, None] * images
+    return np.bincount(drawn.ravel(), minlength=rows * images).reshape(rows, images)
+
+
+def _drawn_mean(generator: np.random.Generator, of_seed: np.ndarray) -> np.ndarray:
+    """(rows,) mean over as many trainings as there are, drawn with replacement from the columns of each row."""
+    return np.take_along_axis(of_seed, generator.integers(of_seed.shape[1], size=of_seed.shape), axis=1).mean(axis=1)
+
+
+def _interval(resampled: list[np.ndarray]) -> Interval:
+    low, high = np.quantile(np.concatenate(resampled), [0.025, 0.975])
     return Interval(float(low), float(high))
 
 

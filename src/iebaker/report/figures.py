@@ -18,23 +18,31 @@ def ablation(table: pd.DataFrame, path: Path) -> None:
     """Per benchmark: test mR of every variant before and after SAR, and its paired difference to the reference."""
     table = table[table["split"] == table["split"].iloc[-1]]
     benchmarks, variants = table["benchmark"].unique(), table["variant"].unique()
+    labels = {"plain": "plain", "sar": _after_sar(table)}
     height = 0.8 + len(benchmarks) * (0.7 + 0.42 * len(variants))
     with style.figure(path, 9, height) as drawing:
         axes = style.panels(drawing, len(benchmarks), 2, width_ratios=[3, 2])
         for row, benchmark in enumerate(benchmarks):
             part = table[table["benchmark"] == benchmark]
-            _bars(axes[2 * row], part, variants, f"{benchmark}: mR on {part['split'].iat[0]}, 95% interval")
+            _bars(axes[2 * row], part, variants, labels, f"{benchmark}: mR on {part['split'].iat[0]}, 95% interval")
             _differences(axes[2 * row + 1], part, variants)
         style.legend_below(drawing, axes[0])
 
 
-def _bars(axes: Axes, part: pd.DataFrame, variants: np.ndarray, title: str) -> None:
-    for index, matrix in enumerate(("plain", "sar")):
+def _after_sar(table: pd.DataFrame) -> str:
+    """What a legend says of all re-ranked rows."""
+    flags = table.loc[table["matrix"] == "sar", "transductive"].astype(bool)
+    which = "transductive" if flags.all() else "some transductive" if flags.any() else "not transductive"
+    return f"after SAR ({which})"
+
+
+def _bars(axes: Axes, part: pd.DataFrame, variants: np.ndarray, labels: dict[str, str], title: str) -> None:
+    for index, matrix in enumerate(labels):
         rows = part[part["matrix"] == matrix].set_index("variant").loc[variants]
-        label = {"plain": "plain", "sar": "after SAR" + " (transductive)" * bool(rows["transductive"].any())}[matrix]
         place = np.arange(len(variants)) + 0.38 * index - 0.19
         error = [rows["mR"] - rows["mR_low"], rows["mR_high"] - rows["mR"]]
-        axes.barh(place, rows["mR"], height=0.36, xerr=error, label=label, error_kw=ERROR, **style.bar_style(index))
+        look = {"label": labels[matrix], "error_kw": ERROR, **style.bar_style(index)}
+        axes.barh(place, rows["mR"], height=0.36, xerr=error, **look)
         for y, value, high in zip(place, rows["mR"], rows["mR_high"], strict=True):
             axes.annotate(f"{value:.1f}", (high, y), (4, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set_xlim(0, 1.14 * part["mR_high"].max())
@@ -43,6 +51,9 @@ def _bars(axes: Axes, part: pd.DataFrame, variants: np.ndarray, title: str) -> N
 
 
 def _differences(axes: Axes, part: pd.DataFrame, variants: np.ndarray) -> None:
+    if part["difference"].isna().all():
+        _empty(axes, "one variant: nothing to compare with")
+        return
     for index, matrix in enumerate(("plain", "sar")):
         rows = part[part["matrix"] == matrix].set_index("variant").loc[variants]
         place = np.arange(len(variants)) + 0.38 * index - 0.19
@@ -100,7 +111,7 @@ def _dropped(axes: Axes, part: pd.DataFrame, similarity: str) -> None:
     active = part[part["dropped"] > 0]
     axes.set(title=f"dropped by {similarity} similarity", ylabel="pairs")
     if active.empty:
-        axes.text(0.5, 0.5, "nothing was dropped", transform=axes.transAxes, ha="center", color=style.FAINT)
+        _empty(axes, "nothing was dropped")
         return
     variant = active["variant"].iloc[-1]
     by_epoch = part[part["variant"] == variant].groupby("epoch").mean(numeric_only=True)
@@ -132,8 +143,12 @@ def _auroc(axes: Axes, part: pd.DataFrame, similarity: str, order: dict[str, int
 def fusion(table: pd.DataFrame, path: Path) -> None:
     """Validation mR over the weight of local similarity, a row per benchmark."""
     benchmarks = table["benchmark"].unique()
-    with style.figure(path, 9, 0.6 + 2.9 * max(len(benchmarks), 1)) as drawing:
-        axes = style.panels(drawing, max(len(benchmarks), 1), 2, sharey="row")
+    if not len(benchmarks):
+        with style.figure(path, 9, 0.8) as drawing:
+            _empty(drawing.subplots(), "no local similarity was trained")
+        return
+    with style.figure(path, 9, 0.6 + 2.9 * len(benchmarks)) as drawing:
+        axes = style.panels(drawing, len(benchmarks), 2, sharey="row")
         for place, (benchmark, scale) in enumerate((b, s) for b in benchmarks for s in ("published", "standardised")):
             part = table[(table["benchmark"] == benchmark) & (table["scale"] == scale)]
             for index, (variant, rows) in enumerate(part.groupby("variant", sort=False)):
@@ -141,11 +156,10 @@ def fusion(table: pd.DataFrame, path: Path) -> None:
             scaling = "as they are" if scale == "published" else "each divided by its deviation"
             axes[place].set(title=f"{benchmark}: S and L {scaling}", xlabel="weight of local similarity L")
             axes[place].set_ylabel("validation mR (%)")
-        if len(benchmarks):
-            axes[0].axvline(0.4, color=style.FAINT, linewidth=0.8, linestyle=":")
-            axes[0].annotate("published", (0.4, 0), (3, 4), xycoords=("data", "axes fraction"),
-                             textcoords="offset points", fontsize=8, color=style.FAINT)  # fmt: skip
-            style.legend_below(drawing, axes[0], columns=6)
+        axes[0].axvline(0.4, color=style.FAINT, linewidth=0.8, linestyle=":")
+        axes[0].annotate("published", (0.4, 0), (3, 4), xycoords=("data", "axes fraction"),
+                         textcoords="offset points", fontsize=8, color=style.FAINT)  # fmt: skip
+        style.legend_below(drawing, axes[0], columns=6)
 
 
 def recall_at_k(table: pd.DataFrame, path: Path) -> None:
@@ -159,7 +173,7 @@ def recall_at_k(table: pd.DataFrame, path: Path) -> None:
             part = table[(table["benchmark"] == benchmark) & (table["direction"] == direction)]
             for index, (variant, matrix) in enumerate(shown):
                 rows = part[(part["variant"] == variant) & (part["matrix"] == matrix)]
-                label = variant if matrix == "plain" else f"{variant} after SAR"
+                label = variant if matrix == "plain" else f"{variant} {_after_sar(table)}"
                 _curve(axes[place], rows, "K", "recall", index, label)
             axes[place].set_xscale("log")
             axes[place].set_xticks([1, 5, 10, 20, 50], ["1", "5", "10", "20", "50"])
@@ -177,6 +191,11 @@ FIGURES = {
     "recall_at_k": recall_at_k,
 }
 ERROR = {"ecolor": style.INK, "capsize": 2, "elinewidth": 0.9}
+
+
+def _empty(axes: Axes, why: str) -> None:
+    axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", color=style.FAINT)
+    axes.set(xticks=[], yticks=[])
 
 
 def _curve(axes: Axes, rows: pd.DataFrame, x: str, y: str, index: int, label: str, faint: bool = False) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 import pandas as pd
 
 from iebaker import doctor
+from iebaker.evaluation import ELIMINATION
 from iebaker.report.results import CorpusResults
 
 RECALLS = tuple(f"{direction}_R@{rank}" for direction in ("i2t", "t2i") for rank in (1, 5, 10))
 CLOUD_WORDS = 110
 CLOUD_SIZES = (0.8, 2.4)  # em, of the rarest and the most frequent word shown
 MATRIX_LABELS = {"plain": "plain", "sar": "SAR"}
-NOT_BENCHMARKS = ("elimination",)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def headline(metrics: Path, ablation: Path, corpus: str) -> dict[str, dict[str, 
         compared = compared.where(compared.notna(), None).set_index(["benchmark", "split", "variant", "matrix"])
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for variant, benchmarks in measured.items():
-        for benchmark in sorted(set(benchmarks) - set(NOT_BENCHMARKS)):
+        for benchmark in sorted(set(benchmarks) - {ELIMINATION}):
             for split, values in benchmarks[benchmark].items():
                 rows = found.setdefault(benchmark, {}).setdefault(split, [])
                 for matrix, label in MATRIX_LABELS.items():
@@ -83,7 +83,7 @@ def elimination(metrics: Path, corpus: str) -> list[dict[str, Any]]:
     """One row per variant and similarity that dropped pairs, or whose weak pairs are known."""
     rows, nothing = [], dict.fromkeys(("dropped_share", "precision", "recall"))
     for path in sorted((metrics / corpus).glob("*.json")):
-        for similarity, values in json.loads(path.read_text()).get("elimination", {}).items():
+        for similarity, values in json.loads(path.read_text()).get(ELIMINATION, {}).items():
             if values["auroc"] is not None or values.get("dropped_share"):
                 label = "global, trained model, all pairs" if similarity == "trained" else similarity
                 rows.append({"variant": path.stem, "similarity": label, **nothing, **values})
@@ -100,19 +100,10 @@ def cloud(folder: Path) -> list[dict[str, Any]]:
     return top.assign(size=size.round(2)).to_dict("records")
 
 
-def chosen(results: CorpusResults, benchmark: str) -> list[dict[str, Any]]:
-    """How each variant and seed is re-ranked, per direction, with validation recalls before and after."""
-    rows = []
-    for variant in results.variants:
-        for seed, selection in zip(results.seeds, results.selections(variant, benchmark), strict=True):
-            for direction, choice in selection.choices.items():
-                entries = [entry for entry in selection.table if entry["direction"] == direction]
-                described = choice.as_dict()
-                after = next(entry for entry in entries if described.items() <= entry.items())
-                parameters = {key: value for key, value in described.items() if key in choice.parameters}
-                row = {"variant": variant, "seed": seed, "direction": direction.replace("_", " "), **described}
-                rows.append(row | {"parameters": parameters, "before": entries[0], "after": after})
-    return rows
+def reranking(ablation: Path, corpus: str) -> list[dict[str, Any]]:
+    """Rows of `tables.reranking`; none where the corpus has no ablation."""
+    path = ablation / corpus / "reranking.csv"
+    return pd.read_csv(path, keep_default_na=False).to_dict("records") if path.exists() else []
 
 
 def machine(results: CorpusResults, logs: Path) -> list[dict[str, Any]]:

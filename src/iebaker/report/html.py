@@ -14,10 +14,10 @@ from markupsafe import Markup
 from iebaker.params import resolve
 from iebaker.report import gather
 from iebaker.report.examples import OUTCOMES, SPARED, Gallery
+from iebaker.report.figures import FIGURES
 from iebaker.report.gather import Folders
 from iebaker.report.results import CorpusResults, open_results
 
-FIGURES = ("ablation", "training", "elimination", "fusion", "recall_at_k")
 KINDS = {
     "other": "caption of any other image",
     "injected": "caption exchanged with another image's",
@@ -38,13 +38,12 @@ def build(params: Mapping[str, Any], params_text: str, folders: Folders) -> str:
     """
     where = (folders.models, folders.matrices, folders.evaluation, folders.metrics)
     selected = [
-        corpus(open_results(params, name, *where), folders) | {"backbone": backbone(params, name)}
-        for name in params["corpora"]
+        corpus(open_results(params, name, *where), folders) | definition(params, name) for name in params["corpora"]
     ]
     others = [path.name for path in sorted(folders.metrics.glob("*/")) if path.name not in params["corpora"]]
     context = {
         "selected": selected,
-        "kept": [numbers(folders, name) | {"backbone": backbone(params, name)} for name in others],
+        "kept": [numbers(folders, name) | definition(params, name) for name in others],
         "audit": json.loads(folders.audit.read_text()),
         "benchmarks": [benchmark(folders, name) for name in params["benchmarks"]],
         "studies": studies(folders.studies),
@@ -78,7 +77,6 @@ def corpus(results: CorpusResults, folders: Folders) -> dict[str, Any]:
             "split": split,
             "retrieval": gallery.retrieval(results.whole, split),
             "dropped": dropped(gallery, results, index, scenes),
-            "chosen": gather.chosen(results, name),
         })  # fmt: skip
     summary = {"reference": results.reference, "whole": results.whole, "seeds": results.seeds, "members": members}
     return numbers(folders, results.corpus) | summary | {"machine": gather.machine(results, folders.logs)}
@@ -106,6 +104,7 @@ def numbers(folders: Folders, name: str) -> dict[str, Any]:
         },
         "published": {benchmark: gather.published(benchmark) for benchmark in rows},
         "elimination": gather.elimination(folders.metrics, name),
+        "reranking": gather.reranking(folders.ablation, name),
         "figures": {key: figure(path) for key, path in files.items() if path.exists()},
     }
 
@@ -116,9 +115,15 @@ def benchmark(folders: Folders, name: str) -> dict[str, Any]:
     return {"name": name, "summary": summary, "cloud": gather.cloud(folders.keywords / name)}
 
 
-def backbone(params: Mapping[str, Any], name: str) -> str:
-    """Name of the model that a corpus is trained with, a dash for a corpus that params.yaml does not define."""
-    return resolve(params, name, params["variants"][-1]).model.name if name in params["members"] else "–"
+def definition(params: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What params.yaml says of a corpus: its backbone, and whether captions are exchanged on purpose.
+
+    A corpus that it does not define has a dash for a backbone.
+    """
+    if name not in params["members"]:
+        return {"backbone": "–", "corrupted": False}
+    config = resolve(params, name, params["variants"][-1])
+    return {"backbone": config.model.name, "corrupted": config.train.injected_rate > 0}
 
 
 def studies(folder: Path) -> list[tuple[str, Markup]]:
@@ -144,7 +149,7 @@ def signed(value: float | None, digits: int = 2) -> str:
 
 
 def p_value(value: float | None) -> str:
-    """Four digits; "< 0.001" below what they can tell."""
+    """Three digits; "< 0.001" below what they can tell."""
     return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 

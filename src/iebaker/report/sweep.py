@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from iebaker.evaluation import ELIMINATION
 from iebaker.report import style
 
 SCHEME = "eba.scheme"
@@ -14,7 +15,7 @@ SCHEMES = ("none", "coupled", "decoupled")
 FREE = ("seeds", "variants", "corpora")
 KEY = ["corpus", "benchmark", "split", "parameter", "value", "scheme", "seeds"]
 MR = ("mR", "mR_std", "mR_low", "mR_high")
-ELIMINATION = ("dropped_share", "precision", "recall", "auroc")
+QUALITY = ("dropped_share", "precision", "recall", "auroc")
 LABELS = {"synthetic.weak_rate": "share of weak captions", "eba.drop_ratio": "drop ratio"}
 
 
@@ -35,8 +36,8 @@ def collect(
 
     Returns:
         One row per corpus, benchmark, split, value, scheme and number of seeds: plain mR (percent) with std and
-        interval, sar_mR, per similarity dropped_share, precision, recall and auroc, and auroc_trained; of a
-        repeated experiment the newest.
+        interval, sar_mR and whether that is transductive, per similarity dropped_share, precision, recall and auroc,
+        and auroc_trained; of a repeated experiment the newest.
 
     Raises:
         SweepError: if no experiment has metrics of this variant.
@@ -126,13 +127,14 @@ def _rows(data: Mapping[str, Any], parameter: str, variant: str) -> Iterator[dic
         path, metrics = PurePosixPath(file), content.get("data", {})
         if path.stem != variant or path.parent.name not in params["corpora"]:
             continue
-        audits = metrics.get("elimination", {})
-        dropped = {f"{key}_{name}": audit[key] for name, audit in audits.items() for key in ELIMINATION if key in audit}
+        audits = metrics.get(ELIMINATION, {})
+        dropped = {f"{key}_{name}": audit[key] for name, audit in audits.items() for key in QUALITY if key in audit}
         for benchmark, splits in metrics.items():
-            if benchmark == "elimination":
+            if benchmark == ELIMINATION:
                 continue
             for split, values in splits.items():
                 row = {"corpus": path.parent.name, "benchmark": benchmark, "split": split, "parameter": parameter}
                 row |= {"value": params[parameter], "scheme": params[SCHEME], "seeds": len(params["seeds"])}
                 row |= {key: values["plain"].get(key) for key in MR}  # DVC shows no nulls
-                yield row | {"sar_mR": values["sar"]["mR"]} | dropped
+                row |= {"sar_mR": values["sar"]["mR"], "sar_transductive": values["sar"]["transductive"]}
+                yield row | dropped

@@ -5,14 +5,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from iebaker.fusion import fuse
-from iebaker.matrices import GLOBAL, LOCAL, open_matrix
-from iebaker.metrics.recall import hits, image_to_text_hits, recalls, relevance, text_to_image_hits
+from iebaker.evaluation import fused, scales_of
+from iebaker.matrices import LOCAL, open_matrix
+from iebaker.metrics.recall import RANKS, hits, image_to_text_hits, recalls, relevance, text_to_image_hits
 from iebaker.metrics.significance import compare
+from iebaker.params import SimilarityParams
 from iebaker.report.results import CorpusResults
 
 MATRICES = ("plain", "sar")
-RANKS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 30, 40, 50)
+CURVE_RANKS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 30, 40, 50)
 LOCAL_WEIGHTS = tuple(round(0.1 * step, 1) for step in range(11))
 DIGITS = 4
 
@@ -22,8 +23,8 @@ def ablation(results: CorpusResults) -> pd.DataFrame:
 
     Returns:
         One row per benchmark, split, variant and matrix ("plain" or "sar"): mR (percent) with mR_std over seeds and
-        its 95% interval; `difference` to the reference with interval, p of the paired permutation test over images and
-        p_holm; `gain` of SAR over plain with interval and p; transductive.
+        its 95% interval, and of each seed, spaced; `difference` to the reference with interval, p of the paired
+        permutation test over images and p_holm; `gain` of SAR over plain with interval and p; transductive.
     """
     rows = []
     metrics = {variant: results.metrics(variant) for variant in results.variants}
@@ -40,6 +41,7 @@ def ablation(results: CorpusResults) -> pd.DataFrame:
                     row = {"benchmark": benchmark, "split": split, "variant": variant, "matrix": matrix}
                     row |= {key: summary[key] for key in ("mR", "mR_std", "mR_low", "mR_high")}
                     row["seeds"] = len(measured[variant])
+                    row["mR_by_seed"] = " ".join(f"{recalls(of_seed)['mR']:.2f}" for of_seed in measured[variant])
                     row |= _named(differences.get(variant), "difference", ("p", "p_holm"))
                     plain = found[variant][split]["plain"]
                     gain = compare(plain, {"sar": measured[variant]}, owner)["sar"] if matrix == "sar" else None
@@ -96,21 +98,23 @@ def fusion(results: CorpusResults) -> pd.DataFrame:
             folders = [results.matrix_folder(variant, seed, benchmark, "val") for seed in results.seeds]
             if open_matrix(folders[0], LOCAL) is None:
                 continue
-            matrices = [(np.asarray(open_matrix(at, GLOBAL)), np.asarray(open_matrix(at, LOCAL))) for at in folders]
             for scale in ("published", "standardised"):
+                standardise = scale == "standardised"
+                scales = [scales_of(folder, SimilarityParams(standardise=standardise)) for folder in folders]
                 for weight in LOCAL_WEIGHTS:
-                    values = []
-                    for pair in matrices:
-                        scales = [float(matrix.std()) if scale == "standardised" else 1.0 for matrix in pair]
-                        fused = fuse(*pair, 1 - weight, weight, *scales)
-                        values.append(recalls(hits(fused, fused, relevant))["mR"])
+                    params = SimilarityParams(global_weight=1 - weight, local_weight=weight, standardise=standardise)
+                    found = [fused(*place) for place in zip(folders, [params] * len(folders), scales, strict=True)]
+                    values = [recalls(hits(scores, scores, relevant))["mR"] for scores in found]
                     row = {"benchmark": benchmark, "variant": variant, "scale": scale, "local_weight": weight}
                     rows.append({**row, "mR": np.mean(values)})
     return pd.DataFrame(rows, columns=["benchmark", "variant", "scale", "local_weight", "mR"])
 
 
 def recall_at_k(results: CorpusResults) -> pd.DataFrame:
-    """Recall (percent, mean over seeds) against K, per benchmark, variant, direction and matrix, on the last split."""
+    """Recall (percent, mean over seeds) against K, per benchmark, variant, direction and matrix, on the last split.
+
+    `transductive`: whether any seed's re-ranking is.
+    """
     rows = []
     for benchmark in results.benchmarks:
         split = list(results.hits(results.reference, benchmark))[-1]
@@ -121,15 +125,41 @@ def recall_at_k(results: CorpusResults) -> pd.DataFrame:
             for seed in results.seeds:
                 for matrix, scores in results.scores(variant, seed, benchmark, split).items():
                     for direction, measure in MEASURES.items():
-                        found = measure(scores[direction], relevant, RANKS).mean(axis=0)
+                        found = measure(scores[direction], relevant, CURVE_RANKS).mean(axis=0)
                         curves.setdefault((matrix, direction), []).append(100 * found)
+            choices = [selection.choices for selection in results.selections(variant, benchmark)]
             for (matrix, direction), found in curves.items():
                 row = {"benchmark": benchmark, "split": split, "variant": variant, "direction": direction}
+                transductive = matrix == "sar" and any(of_seed[direction].transductive for of_seed in choices)
+                row["transductive"] = transductive
                 rows += [
                     {**row, "matrix": matrix, "K": rank, "recall": recall}
-                    for rank, recall in zip(RANKS, np.mean(found, axis=0), strict=True)
+                    for rank, recall in zip(CURVE_RANKS, np.mean(found, axis=0), strict=True)
                     if rank < items[direction]
                 ]
+    return pd.DataFrame(rows)
+
+
+def reranking(results: CorpusResults) -> pd.DataFrame:
+    """How each variant and seed is re-ranked, per direction: what validation chose, and its recalls there.
+
+    Returns:
+        One row per benchmark, variant, seed and direction: method, transductive, parameters (text, betas and strengths
+        in standard deviations of the validation matrix), and R@K on validation as `R@K_before`, `R@K_after`.
+    """
+    rows = []
+    for benchmark in results.benchmarks:
+        for variant in results.variants:
+            for seed, selection in zip(results.seeds, results.selections(variant, benchmark), strict=True):
+                for direction, choice in selection.choices.items():
+                    entries = [entry for entry in selection.table if entry["direction"] == direction]
+                    after = next(entry for entry in entries if choice.as_dict().items() <= entry.items())
+                    row = {"benchmark": benchmark, "variant": variant, "seed": seed, "direction": direction}
+                    row |= {"method": choice.method, "transductive": choice.transductive}
+                    row["parameters"] = ", ".join(f"{key}={value:.3g}" for key, value in choice.parameters.items())
+                    for rank in RANKS:
+                        row |= {f"R@{rank}_before": entries[0][f"R@{rank}"], f"R@{rank}_after": after[f"R@{rank}"]}
+                    rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -140,6 +170,7 @@ TABLES = {
     "elimination": elimination,
     "fusion": fusion,
     "recall_at_k": recall_at_k,
+    "reranking": reranking,
 }
 
 

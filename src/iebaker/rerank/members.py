@@ -12,6 +12,7 @@ import numpy as np
 from iebaker.metrics.recall import row_blocks
 
 Direction = Literal["image_to_text", "text_to_image"]
+MOST_TIED = 256  # beyond K; an image's captions tie with a few dozen copies at most, a clipped matrix with everything
 
 
 def none(scores: np.ndarray, direction: Direction) -> np.ndarray:
@@ -24,7 +25,7 @@ def sort(scores: np.ndarray, direction: Direction, candidates: int) -> np.ndarra
 
     Args:
         scores: (N_text, N_image).
-        candidates: K; items that tie with the K-th are candidates too.
+        candidates: K; items that tie with the K-th are candidates too, unless they are more than MOST_TIED.
 
     Returns:
         (N_text, N_image): candidates 1 and above, the others below 0 in forward order.
@@ -46,7 +47,7 @@ def weighted(
 
     Args:
         scores: (N_text, N_image); shifted by its minimum if an entry is not positive.
-        candidates: K; items that tie with the K-th are candidates too.
+        candidates: K; items that tie with the K-th are candidates too, unless they are more than MOST_TIED.
         weight_forward: W1.
         weight_reverse: W2.
         decay: xi, per position.
@@ -133,7 +134,8 @@ class _Candidates:
 
     Args:
         queries: (N_query, N_item) scores.
-        number: K; items that tie with the K-th are in, so the choice does not depend on the order of items.
+        number: K; items that tie with the K-th are all in, or all out where they are more than MOST_TIED, so the
+            choice does not depend on the order of items.
     """
 
     def __init__(self, queries: np.ndarray, number: int) -> None:
@@ -143,7 +145,12 @@ class _Candidates:
         found = []
         for where, block in row_blocks(queries):
             threshold = np.partition(block, position, axis=1)[:, position]
-            row, item = np.nonzero(block >= threshold[:, None])
+            chosen = block >= threshold[:, None]
+            crowded = np.flatnonzero(chosen.sum(axis=1) > number + MOST_TIED)
+            chosen[crowded] = block[crowded] > threshold[crowded, None]
+            lowest = np.where(chosen[crowded], block[crowded], np.inf).min(axis=1)
+            threshold[crowded] = np.where(chosen[crowded].any(axis=1), lowest, threshold[crowded])
+            row, item = np.nonzero(chosen)
             self.threshold[where] = threshold
             found.append((row + where.start, item, block[row, item].astype(np.float64)))
         self.query, self.item, self.value = (np.concatenate(parts) for parts in zip(*found, strict=True))

@@ -136,8 +136,8 @@ def apply(choice: Choice, scores: np.ndarray, direction: Direction, bank: Bank |
         parameters["bank"] = bank and getattr(bank, direction)
         if parameters["bank"] is None:
             raise ValueError(
-                f"sar.method=querybank: the {direction} bank of training queries is missing; "
-                "set sar.bank_size above 0 and export again, or choose another method"
+                f"querybank: the {direction} bank of training queries is missing; choose another method or give one: "
+                "in the pipeline by sar.bank_size above 0 and a new export, to `iebaker rerank` by the --bank-* files"
             )
         require_numbers(parameters["bank"], finite=True)
     return getattr(members, choice.method)(scores, direction, **parameters)
