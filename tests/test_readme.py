@@ -1,4 +1,4 @@
-"""The README's numbers are those of the committed files."""
+"""The numbers in the README's tables are those of the committed files."""
 
 import csv
 import json
@@ -52,3 +52,30 @@ def test_ablation():
         trained, dropped = numbers["elimination"]["trained"], numbers["elimination"]["global"]["precision"]
         assert separation == f"{trained['auroc']:.3f}, {trained['auroc_other']:.3f}, {trained['auroc_sibling']:.3f}"
         assert precision == ("" if dropped is None else f"{dropped:.0%}")
+
+
+SWEEPS = {"drop_ratio": "### Over drop ratios", "weak_rate": "### Over shares of weak captions"}
+SWEPT = {
+    "validation mR": ("val", "mR"),
+    "test mR": ("test", "mR"),
+    "dropped": ("test", "dropped_share_global"),
+    "precision": ("test", "precision_global"),
+    "recall": ("test", "recall_global"),
+}
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_sweep(sweep):
+    with (ROOT / f"reports/studies/{sweep}.csv").open() as file:
+        measured = {(row["split"], row["scheme"], float(row["value"])): row for row in csv.DictReader(file)}
+    values, *shown = rows(SWEEPS[sweep], "(?!-)")
+    for label, *cells in shown:
+        name, scheme = label.split(", ")
+        split, column = SWEPT[name]
+        for value, cell in zip(values[1:], cells, strict=True):
+            row = measured[split, scheme, float(value)]
+            if column != "mR":
+                assert cell == (f"{float(row[column]):.0%}" if row[column] else "–")
+            else:
+                deviation = f" ± {float(row['mR_std']):.1f}" if row["mR_std"] else ""
+                assert cell == f"{float(row['mR']):.1f}{deviation}"

@@ -53,3 +53,9 @@ def test_series_differ_without_colour():
     for key in ("color", "marker", "linestyle"):
         assert len({str(look[key]) for look in looks}) == len(looks)
     assert len({style.bar_style(index)["hatch"] for index in range(len(style.HATCHES))}) == len(style.HATCHES)
+
+
+def test_legend_says_of_all_numbers_whether_they_are_transductive():
+    assert style.after_sar([True, True]) == "after SAR (transductive)"
+    assert style.after_sar([False, True]) == "after SAR (some transductive)"
+    assert style.after_sar([False]) == "after SAR (not transductive)"

@@ -18,7 +18,7 @@ def ablation(table: pd.DataFrame, path: Path) -> None:
     """Per benchmark: test mR of every variant before and after SAR, and its paired difference to the reference."""
     table = table[table["split"] == table["split"].iloc[-1]]
     benchmarks, variants = table["benchmark"].unique(), table["variant"].unique()
-    labels = {"plain": "plain", "sar": _after_sar(table)}
+    labels = {"plain": "plain", "sar": style.after_sar(table.loc[table["matrix"] == "sar", "transductive"])}
     height = 0.8 + len(benchmarks) * (0.7 + 0.42 * len(variants))
     with style.figure(path, 9, height) as drawing:
         axes = style.panels(drawing, len(benchmarks), 2, width_ratios=[3, 2])
@@ -27,13 +27,6 @@ def ablation(table: pd.DataFrame, path: Path) -> None:
             _bars(axes[2 * row], part, variants, labels, f"{benchmark}: mR on {part['split'].iat[0]}, 95% interval")
             _differences(axes[2 * row + 1], part, variants)
         style.legend_below(drawing, axes[0])
-
-
-def _after_sar(table: pd.DataFrame) -> str:
-    """What a legend says of all re-ranked rows."""
-    flags = table.loc[table["matrix"] == "sar", "transductive"].astype(bool)
-    which = "transductive" if flags.all() else "some transductive" if flags.any() else "not transductive"
-    return f"after SAR ({which})"
 
 
 def _bars(axes: Axes, part: pd.DataFrame, variants: np.ndarray, labels: dict[str, str], title: str) -> None:
@@ -167,13 +160,14 @@ def recall_at_k(table: pd.DataFrame, path: Path) -> None:
     benchmarks, variants = table["benchmark"].unique(), list(table["variant"].unique())
     shown = [(variants[0], "plain")] + [(variants[-1], matrix) for matrix in ("plain", "sar")]
     shown = list(dict.fromkeys(shown))
+    after_sar = style.after_sar(table.loc[table["matrix"] == "sar", "transductive"])
     with style.figure(path, 9, 0.6 + 2.9 * len(benchmarks)) as drawing:
         axes = style.panels(drawing, len(benchmarks), 2)
         for place, (benchmark, direction) in enumerate((b, d) for b in benchmarks for d in DIRECTIONS):
             part = table[(table["benchmark"] == benchmark) & (table["direction"] == direction)]
             for index, (variant, matrix) in enumerate(shown):
                 rows = part[(part["variant"] == variant) & (part["matrix"] == matrix)]
-                label = variant if matrix == "plain" else f"{variant} {_after_sar(table)}"
+                label = variant if matrix == "plain" else f"{variant} {after_sar}"
                 _curve(axes[place], rows, "K", "recall", index, label)
             axes[place].set_xscale("log")
             axes[place].set_xticks([1, 5, 10, 20, 50], ["1", "5", "10", "20", "50"])

@@ -70,6 +70,13 @@ def bar_style(index: int) -> dict[str, object]:
     return {"color": COLOURS[place], "hatch": HATCHES[place]}
 
 
+def after_sar(transductive: Iterable[bool]) -> str:
+    """What a legend says of re-ranked numbers, given whether each of them is transductive."""
+    flags = list(map(bool, transductive))
+    which = "transductive" if all(flags) else "some transductive" if any(flags) else "not transductive"
+    return f"after SAR ({which})"
+
+
 def by_order(names: Iterable[str]) -> dict[str, int]:
     """Index of each distinct name, in order: a series keeps its look in every panel."""
     return {name: index for index, name in enumerate(dict.fromkeys(names))}

@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 
 from iebaker.evaluation import ELIMINATION
 from iebaker.report import style
@@ -60,37 +61,42 @@ def collect(
 
 
 def sweep_plot(table: pd.DataFrame, path: Path) -> None:
-    """mR on the last split over the swept parameter, and where known what was dropped, per scheme.
+    """mR on the last split over the swept parameter, plain and re-ranked, and where known what was dropped, per scheme.
 
     Args:
         table: as `collect` gives it, of one parameter.
         path: SVG to write.
     """
     table = table[table["split"] == ("test" if "test" in set(table["split"]) else "val")]
-    panels = {"mR": "mR (%), 95% interval"}
-    panels |= {
-        f"{key}_{similarity}": f"{title} ({similarity})"
-        for key, title in (("precision", "precision of the dropped"), ("auroc", "AUROC"))
-        for similarity in ("global", "local")
-        if f"{key}_{similarity}" in table and table[f"{key}_{similarity}"].notna().any()
-    }
     parameter, order = table["parameter"].iat[0], style.by_order(SCHEMES)
     table = table.sort_values("scheme", key=lambda names: names.map(order), kind="stable")
-    rows = -(-len(panels) // 3)
-    with style.figure(path, 9, 0.5 + 2.9 * rows) as drawing:
-        axes = style.panels(drawing, rows, min(len(panels), 3))
-        for panel, (column, title) in zip(axes, panels.items(), strict=False):
-            for (benchmark, scheme), part in table.groupby(["benchmark", "scheme"], sort=False):
-                part = part.dropna(subset=column)
-                label = scheme if table["benchmark"].nunique() == 1 else f"{benchmark}, {scheme}"
-                panel.plot(part["value"], part[column], label=label, **style.line_style(order[scheme]))
-                if column == "mR":
-                    colour = style.line_style(order[scheme])["color"]
-                    panel.fill_between(part["value"], part["mR_low"], part["mR_high"], color=colour, alpha=0.12, lw=0)
-            panel.set(title=title, xlabel=LABELS.get(parameter, parameter))
-        for panel in axes[len(panels) :]:
-            panel.set_visible(False)
+    known = [name for name in ("global", "local") if table.get(f"auroc_{name}", pd.Series(dtype=float)).notna().any()]
+    with style.figure(path, 9, 0.5 + 2.9 * (1 + len(known))) as drawing:
+        axes = style.panels(drawing, 1 + len(known), 2)
+        _curves(axes[0], table, order, "mR")
+        axes[0].set(title=f"mR (%) on {table['split'].iat[0]}, 95% interval")
+        _curves(axes[1], table, order, "sar_mR")
+        axes[1].set(title=f"mR (%) {style.after_sar(table['sar_transductive'])}")
+        axes[1].sharey(axes[0])
+        axes[1].autoscale_view()
+        for similarity, quality, separation in zip(known, axes[2::2], axes[3::2], strict=True):
+            _curves(quality, table, order, f"precision_{similarity}")
+            _curves(quality, table, order, f"recall_{similarity}", alpha=0.5)
+            quality.set(title=f"precision, and faint recall, of the dropped ({similarity})", ylim=(-0.02, 1.02))
+            _curves(separation, table, order, f"auroc_{similarity}")
+            separation.set(title=f"AUROC of weak against untouched ({similarity})", ylim=(0.49, 1.01))
+        for panel in axes:
+            panel.set(xlabel=LABELS.get(parameter, parameter), xlim=axes[0].get_xlim())
         style.legend_below(drawing, axes[0])
+
+
+def _curves(axes: Axes, table: pd.DataFrame, order: dict[str, int], column: str, alpha: float = 1.0) -> None:
+    for (benchmark, scheme), part in table.groupby(["benchmark", "scheme"], sort=False):
+        part, look = part.dropna(subset=column), style.line_style(order[scheme])
+        label = scheme if table["benchmark"].nunique() == 1 else f"{benchmark}, {scheme}"
+        axes.plot(part["value"], part[column], label=label, alpha=alpha, **look)
+        if column == "mR":
+            axes.fill_between(part["value"], part["mR_low"], part["mR_high"], color=look["color"], alpha=0.12, lw=0)
 
 
 def _workspace(shown: list[dict[str, Any]]) -> dict[str, Any]:
