@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from common import PREPARED, errors_for_people, load_params
+from common import PREPARED, load_params, run
 
 from iebaker.datasets import audit, manifest
 
@@ -19,5 +19,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with errors_for_people():
-        main()
+    run(main)

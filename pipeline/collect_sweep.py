@@ -9,11 +9,10 @@ the metrics are those of `full`. Queue them first, for example:
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import yaml
-from common import errors_for_people
+from common import check_name, run
 
 from iebaker.report import sweep
 from iebaker.report.tables import DIGITS
@@ -22,7 +21,13 @@ OUT = Path("reports/studies")
 
 
 def main(name: str, parameter: str, *settings: str) -> None:
-    fixed = {key: yaml.safe_load(value) for key, value in (setting.split("=", 1) for setting in settings)}
+    check_name(name)
+    fixed = {}
+    for setting in settings:
+        key, given, value = setting.partition("=")
+        if not given:
+            raise ValueError(f"{setting}: write KEY=VALUE, for example train.epochs=10")
+        fixed[key] = yaml.safe_load(value)
     shown = subprocess.run(["dvc", "exp", "show", "--json"], check=True, capture_output=True, text=True).stdout
     table = sweep.collect(json.loads(shown), parameter, "full", fixed).round(DIGITS)
     OUT.mkdir(parents=True, exist_ok=True)
@@ -32,5 +37,4 @@ def main(name: str, parameter: str, *settings: str) -> None:
 
 
 if __name__ == "__main__":
-    with errors_for_people():
-        main(*sys.argv[1:])
+    run(main)

@@ -1,8 +1,6 @@
 """Acquire a benchmark's images and annotations as published: `download.py BENCHMARK`."""
 
-import sys
-
-from common import DOWNLOADS, RAW, errors_for_people, load_params
+from common import DOWNLOADS, RAW, load_params, run
 
 from iebaker.datasets import sources
 from iebaker.params import DataParams, SyntheticParams, parse
@@ -16,5 +14,4 @@ def main(benchmark: str) -> None:
 
 
 if __name__ == "__main__":
-    with errors_for_people():
-        main(*sys.argv[1:])
+    run(main)

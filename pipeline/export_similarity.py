@@ -1,9 +1,7 @@
 """Write a trained model's similarity matrices for validation and test: `export_similarity.py CORPUS VARIANT SEED`."""
 
-import sys
-
 import yaml
-from common import CONFIG, CORPORA, MODELS, PREPARED, SIMILARITY, errors_for_people, load_params
+from common import CONFIG, CORPORA, MODELS, PREPARED, SIMILARITY, load_params, run
 
 from iebaker import export
 from iebaker.datasets.files import replacing
@@ -32,5 +30,4 @@ def main(corpus: str, variant: str, seed: str) -> None:
 
 
 if __name__ == "__main__":
-    with errors_for_people():
-        main(*sys.argv[1:])
+    run(main)

@@ -2,9 +2,8 @@
 
 import json
 import shutil
-import sys
 
-from common import CORPORA, KEYWORDS, PREPARED, errors_for_people, load_params
+from common import CORPORA, KEYWORDS, PREPARED, load_params, run
 
 from iebaker.datasets.files import replacing
 from iebaker.datasets.loading import KEYWORDS_FILE, MANIFEST_FILE, VIEW_FILE
@@ -23,5 +22,4 @@ def main(corpus: str, benchmark: str) -> None:
 
 
 if __name__ == "__main__":
-    with errors_for_people():
-        main(*sys.argv[1:])
+    run(main)

@@ -7,27 +7,28 @@ Figures, metrics and params.yaml go to reports/studies/NAME, which the report sh
 """
 
 import shutil
-import sys
 from pathlib import Path
 
-from common import METRICS, errors_for_people, load_params
+from common import METRICS, check_name, load_params, run
+
+from iebaker.datasets.files import replacing
 
 STUDIES = Path("reports/studies")
-FIGURES = ("ablation", "elimination")
+TABLES = ("ablation", "elimination")
 
 
 def main(name: str, corpus: str) -> None:
-    ablation, study = Path("reports/ablation") / corpus, STUDIES / name
-    files = [ablation / f"{figure}{suffix}" for figure in FIGURES for suffix in (".csv", ".svg")]
+    ablation, study = Path("reports/ablation") / corpus, STUDIES / check_name(name)
+    files = [ablation / f"{figure}{suffix}" for figure in TABLES for suffix in (".csv", ".svg")]
     files += [METRICS / corpus / f"{variant}.json" for variant in load_params()["variants"]]
-    files += [Path("params.yaml")]
-    shutil.rmtree(study, ignore_errors=True)
-    study.mkdir(parents=True)
-    for file in files:
-        shutil.copyfile(file, study / file.name)
+    files += [ablation / "reranking.csv", Path("params.yaml")]
+    if missing := [str(file) for file in files if not file.exists()]:
+        raise ValueError(f"{', '.join(missing)}: not there; run `dvc repro` for {corpus} first")
+    with replacing(study) as out:
+        for file in files:
+            shutil.copyfile(file, out / file.name)
     print(f"{study}: {len(files)} files")
 
 
 if __name__ == "__main__":
-    with errors_for_people():
-        main(*sys.argv[1:])
+    run(main)

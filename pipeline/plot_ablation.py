@@ -1,9 +1,8 @@
 """Tables and figures of one corpus's ablation: `plot_ablation.py CORPUS`."""
 
-import sys
 from pathlib import Path
 
-from common import EVALUATION, METRICS, MODELS, SIMILARITY, errors_for_people, load_params
+from common import EVALUATION, METRICS, MODELS, SIMILARITY, load_params, run
 
 from iebaker.report.figures import FIGURES
 from iebaker.report.results import open_results
@@ -23,5 +22,4 @@ def main(corpus: str) -> None:
 
 
 if __name__ == "__main__":
-    with errors_for_people():
-        main(*sys.argv[1:])
+    run(main)

@@ -1,8 +1,6 @@
 """Read a benchmark's annotations and images into a manifest and one array of pixels: `prepare.py BENCHMARK`."""
 
-import sys
-
-from common import PREPARED, RAW, errors_for_people, load_params
+from common import PREPARED, RAW, load_params, run
 
 from iebaker.datasets import prepare
 from iebaker.params import DataParams, parse
@@ -15,5 +13,4 @@ def main(benchmark: str) -> None:
 
 
 if __name__ == "__main__":
-    with errors_for_people():
-        main(*sys.argv[1:])
+    run(main)

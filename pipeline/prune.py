@@ -6,7 +6,7 @@ and corpora that are not selected at the moment stay as they are.
 
 import shutil
 
-from common import CORPORA, EVALUATION, METRICS, MODELS, SIMILARITY, load_params
+from common import CORPORA, EVALUATION, METRICS, MODELS, SIMILARITY, load_params, run
 
 
 def main() -> None:
@@ -29,4 +29,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -10,8 +10,9 @@ from common import (
     MODELS,
     PREPARED,
     SIMILARITY,
-    errors_for_people,
     load_params,
+    run,
+    write_text,
 )
 
 from iebaker.report import html
@@ -34,10 +35,9 @@ def main() -> None:
         audit=Path("reports/audit.json"),
     )
     page = html.build(load_params(), Path("params.yaml").read_text(), folders)
-    OUT.write_text(page, encoding="utf-8")
+    write_text(OUT, page)
     print(f"{OUT}: {len(page.encode()) / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":
-    with errors_for_people():
-        main()
+    run(main)

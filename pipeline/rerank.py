@@ -1,10 +1,9 @@
 """Fuse, re-rank and evaluate all seeds of a variant: `rerank.py CORPUS VARIANT`."""
 
 import json
-import sys
 
 import numpy as np
-from common import EVALUATION, METRICS, MODELS, SIMILARITY, errors_for_people, load_params
+from common import EVALUATION, METRICS, MODELS, SIMILARITY, load_params, run
 
 from iebaker.datasets.files import replacing
 from iebaker.evaluation import ELIMINATION, elimination_summary, evaluate_variant
@@ -39,5 +38,4 @@ def main(corpus: str, variant: str) -> None:
 
 
 if __name__ == "__main__":
-    with errors_for_people():
-        main(*sys.argv[1:])
+    run(main)

@@ -1,10 +1,9 @@
 """Train one variant with one seed: `train.py CORPUS VARIANT SEED`."""
 
 import json
-import sys
 
 import yaml
-from common import CONFIG, CORPORA, FEATURES, LOGS, MODELS, PREPARED, RESUME, errors_for_people
+from common import CONFIG, CORPORA, FEATURES, LOGS, MODELS, PREPARED, RESUME, run
 
 from iebaker import training
 from iebaker.datasets.loading import open_corpus
@@ -24,5 +23,4 @@ def main(corpus: str, variant: str, seed: str) -> None:
 
 
 if __name__ == "__main__":
-    with errors_for_people():
-        main(*sys.argv[1:])
+    run(main)

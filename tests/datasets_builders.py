@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import zipfile
 from pathlib import Path
 
@@ -38,10 +39,24 @@ def write_images(folder: Path, names=NAMES) -> None:
         file.write_bytes(encoded(seed, "TIFF" if name.endswith(".tif") else "JPEG"))
 
 
-def write_zip(file: Path, members: dict[str, bytes]) -> None:
-    with zipfile.ZipFile(file, "w") as archive:
+def write_zip(file: Path, members: dict[str, bytes], damage: str = "") -> None:
+    """A zip of `members`; `damage` marks all as encrypted or of an unknown method, or spoils their deflated content."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED if damage == "content" else zipfile.ZIP_STORED) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
+    if not damage:
+        return
+    spoiled = bytearray(file.read_bytes())
+    for signature, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        for match in re.finditer(signature, bytes(spoiled)):
+            if damage == "encrypted":
+                spoiled[match.start() + flags] |= 1
+            elif damage == "method":
+                spoiled[match.start() + flags + 2] = 99
+            elif flags == 6:
+                start = match.start() + 30 + spoiled[match.start() + 26]
+                spoiled[start : start + 20] = b"\xff" * 20
+    file.write_bytes(spoiled)
 
 
 def karpathy(names=NAMES, captions: int = 2) -> dict:

@@ -70,6 +70,7 @@ def test_rerank_takes_hyper_parameters_of_a_fixed_method(matrix):
         ("sort", "candidates=0", "sar.candidates: Input should be greater than 0 (given: 0)"),
         ("soft", "beta=.inf", "finite number"),
         ("auto", "beta=3", "takes nothing"),
+        ("soft", "beta=[1", "'[1' is no value"),
     ):
         wrong = run(*both, "--method", method, "--set", setting)
         assert wrong.exit_code == 2 and says in wrong.stderr, wrong.stderr
@@ -87,8 +88,19 @@ def test_rerank_says_which_file_cannot_be_ranked(matrix, tmp_path):
         item for split in ("val", "test") for side in ("texts", "images")
         for item in (f"--bank-{split}-{side}", tmp_path / f"{side}.npy")
     ]  # fmt: skip
-    wrong = run("rerank", "--val", matrix("val.npy"), "--test", matrix("test.npy"), *options)
+    both = "rerank", "--val", matrix("val.npy"), "--test", matrix("test.npy", seed=1)
+    wrong = run(*both, *options)
     assert wrong.exit_code == 2 and "images.npy: scores: row 0" in wrong.stderr
+    np.save(tmp_path / "images.npy", np.zeros((40, 30)))
+    assert "images.npy: has shape (40, 30), expected 150 texts" in run(*both, *options).stderr
+
+
+def test_rerank_tells_what_makes_its_numbers_meaningless(matrix, tmp_path):
+    same = run("rerank", "--val", matrix("val.npy"), "--test", matrix("test.npy"))
+    assert same.exit_code == 2 and "test.npy: the same matrix as" in same.stderr
+    np.save(tmp_path / "scaled.npy", 1000 * np.load(matrix("test.npy", seed=1)))
+    scaled = run("rerank", "--val", matrix("val.npy"), "--test", tmp_path / "scaled.npy", "--method", "sort")
+    assert scaled.exit_code == 0 and "standard deviation" in scaled.stderr and json.loads(scaled.stdout)["test"]
 
 
 def write(path, content):
@@ -137,6 +149,13 @@ def test_archives_and_wrong_captions_are_explained(matrix, tmp_path):
     assert (
         "2 lines for 150 rows" in run("evaluate", "--scores", matrix(), "--captions", tmp_path / "captions.txt").stderr
     )
+    captions = "".join(f"caption {row}\n" for row in range(150))
+    (tmp_path / "blank.txt").write_text(captions.replace("caption 3\n", "\n"), encoding="utf-8")
+    assert "line 4 is blank" in run("evaluate", "--scores", matrix(), "--captions", tmp_path / "blank.txt").stderr
+    for encoding in ("utf-8", "utf-8-sig"):  # a byte order mark is no part of the first caption
+        (tmp_path / "captions.txt").write_text(captions.replace("caption 9\n", "caption 0\n"), encoding=encoding)
+        shown = run("evaluate", "--scores", matrix(), "--captions", tmp_path / "captions.txt")
+        assert json.loads(shown.stdout)["ceiling"]["t2i_R@1"] < 100
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
     assert "not UTF-8" in run("evaluate", "--scores", matrix(), "--captions", tmp_path / "latin.txt").stderr
     assert "no such file" in run("evaluate", "--scores", matrix(), "--captions", tmp_path / "none.txt").stderr

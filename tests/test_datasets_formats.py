@@ -140,6 +140,45 @@ def test_parquet_errors(tmp_path, name, message):
         read(tmp_path, format="parquet")
 
 
+PARQUET_TYPES = {
+    "captions are strings": ({"captions": ["one", "two"]}, r"`captions` is string, must be list<string>"),
+    "captions are numbers": ({"captions": [[1], [2]]}, r"`captions` is list<.*int64>, must be list<string>"),
+    "names are numbers": ({"filename": [1, 2]}, r"`filename` is int64, must be string"),
+    "bare bytes": ({"image": [b"0", b"0"]}, r"`image` is binary, must be struct with `bytes: binary`"),
+    "paths alone": ({"image": [{"path": "a"}] * 2}, r"`image` is struct<path: string>, must be struct with `bytes"),
+}
+
+
+@pytest.mark.parametrize("case", PARQUET_TYPES)
+def test_parquet_columns_of_another_type(tmp_path, case):
+    columns, message = PARQUET_TYPES[case]
+    write_parquet(tmp_path / "train-0.parquet", [("a_1.jpg", b""), ("a_2.jpg", b"")], **columns)
+    with pytest.raises(DataError, match=rf"^train-0\.parquet: the column {message}"):
+        read(tmp_path, format="parquet")
+
+
+def test_parquet_of_large_types(tmp_path):
+    large = pa.struct([("bytes", pa.large_binary())])
+    columns = {
+        "filename": pa.array(["a_1.jpg"], pa.large_string()),
+        "captions": pa.array([["one", None]], pa.large_list(pa.large_string())),
+        "image": pa.array([{"bytes": b"0"}], large),
+    }
+    write_parquet(tmp_path / "train-0.parquet", [("a_1.jpg", b"")], **columns)
+    image = read(tmp_path, format="parquet", missing="exclude").images[0]
+    assert (image.filename, [caption.text for caption in image.captions], image.load()) == ("a_1.jpg", ["one"], b"0")
+
+
+def test_damaged_parquet_names_the_file(tmp_path):
+    file = tmp_path / "train-0.parquet"
+    write_parquet(file, [(f"port_{row}.jpg", encoded(row)) for row in range(4)])
+    content = bytearray(file.read_bytes())
+    content[4:200] = b"\xff" * 196
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"^train-0\.parquet: not a readable parquet file \("):
+        read(tmp_path, format="parquet")
+
+
 def broken(change):
     annotations = karpathy()
     change(annotations["images"])
@@ -172,6 +211,19 @@ KARPATHY_ERRORS = {
         lambda images: images[0]["sentences"][1].update(raw=3),
         r"images\[0\].*sentences\[1\]: 'raw' must be a str, not 3",
     ),
+    "scene is a list": (
+        update(1, scene=["a"]),
+        r"images\[1\] \(port_2\.jpg\): 'scene' must be a str or int, not \['a'\]",
+    ),
+    "scene is a truth value": (update(1, scene=True), r"images\[1\].*'scene' must be a str or int, not True"),
+    "weak is a number": (
+        lambda images: images[0]["sentences"][1].update(weak=1),
+        r"images\[0\].*sentences\[1\]: 'weak' must be a str, not 1",
+    ),
+    "half a character": (
+        lambda images: images[0]["sentences"][1].update(raw="a \ud83d plane"),
+        r"images\[0\].*sentences\[1\]: 'raw' holds half a character, '\\ud83d'; correct it",
+    ),
     "nothing at all": (lambda images: images.clear(), "no image with a caption and a file"),
 }
 
@@ -186,6 +238,41 @@ def test_karpathy_errors_name_file_and_row(tmp_path, case, missing):
         read(tmp_path, missing=missing)
 
 
+def test_json_scene_by_number_and_nulls_as_absent(tmp_path):
+    annotations = karpathy()
+    for image in annotations["images"]:
+        image.update(imgid=None, scene=None)
+        for sentence in image["sentences"]:
+            sentence.update(sentid=None, weak=None)
+    annotations["images"][0]["scene"] = 0
+    records = read(write_source(tmp_path, annotations))
+    assert [image.scene for image in records.images] == ["0", "port", "", "river"]
+    assert {image.identity for image in records.images} == {""}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda classes: classes["port"][1].update(raw_1="\ud83d"),
+            r"d\.json, port\[1\] \(2\.jpg\): 'raw_1' holds half",
+        ),
+        (lambda classes: classes.update({"\ud83d": []}), r"d\.json: the class '\\ud83d' holds half a character"),
+        (lambda classes: [entry.update(imgid=None) for entry in classes["port"]], None),
+    ],
+)
+def test_nwpu_half_characters_and_nulls(tmp_path, change, message):
+    classes = nwpu({"port": {"1.jpg": "train", "2.jpg": "test"}})
+    change(classes)
+    (tmp_path / "d.json").write_text(json.dumps(classes))
+    write_images(tmp_path / "port", ["1.jpg", "2.jpg"])
+    if message is None:
+        assert {image.identity for image in read(tmp_path, format="nwpu").images} == {""}
+        return
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, format="nwpu")
+
+
 @pytest.mark.parametrize(
     ("format", "content", "message"),
     [
@@ -193,6 +280,10 @@ def test_karpathy_errors_name_file_and_row(tmp_path, case, missing):
         ("karpathy", "[]", r"d\.json: the key 'images' is missing; is `format` right"),
         ("nwpu", "[]", r"d\.json: must be a dictionary keyed by scene"),
         ("nwpu", '{"port": [{"split": "test"}]}', r"d\.json, port\[0\]: the key 'filename' is missing"),
+        ("csv", "filename;title;split\na;b, c;test\n", r"d\.csv, line 1: the columns are separated by ';'; save"),
+        ("csv", '"filename"\t"title"\t"split"\n', r"d\.csv, line 1: the columns are separated by '\\t'; save"),
+        ("csv", "filename,title,split,title\na,b,test,c\n", r"d\.csv, line 1: the column title is there twice; rename"),
+        ("csv", 'filename,"title"x,split\n', r"d\.csv, line 1: malformed CSV"),
         ("csv", "filename,title\na,b\n", r"d\.csv, line 1: no column split"),
         ("csv", "filename,title,split\na.jpg,one, two,test\n", r"d\.csv, line 2: not 3 fields; quote titles"),
         ("csv", "filename,title,split\na.jpg,one\n", r"d\.csv, line 2: not 3 fields"),
@@ -206,6 +297,13 @@ def test_malformed_files_name_the_line(tmp_path, format, content, message):
     (tmp_path / ("d.csv" if format == "csv" else "d.json")).write_text(content)
     with pytest.raises(DataError, match=message):
         read(tmp_path, format=format)
+
+
+@pytest.mark.parametrize("damage", ["encrypted", "method", "content"])
+def test_annotations_that_the_zip_does_not_give(tmp_path, damage):
+    write_zip(tmp_path / "all.zip", {"d.json": json.dumps(karpathy()).encode()}, damage)
+    with pytest.raises(DataError, match=r"^all\.zip/d\.json: cannot be read \(.*\); unpack the zip by hand, or get it"):
+        read(tmp_path)
 
 
 def test_text_that_is_not_utf8(tmp_path):
@@ -225,6 +323,77 @@ def test_which_annotations_and_which_image(tmp_path):
     ):
         read(tmp_path, annotations="dataset.json")
     assert len(read(tmp_path, annotations="dataset.json", images="copy").images) == 4
+
+
+def write_folders(tmp_path, rows, images):
+    write_csv(tmp_path / "d.csv", [(name, f"a caption of {name}", split) for name, split in rows])
+    write_images(tmp_path / "images", images)
+
+
+def loaded(records):
+    return {image.filename: image.load() for image in records.images}
+
+
+@pytest.mark.parametrize(
+    ("rows", "images", "found", "missing"),
+    [
+        (
+            [("airport/11.jpg", "train"), ("farm/11.jpg", "test")],
+            ["airport/11.jpg"],
+            {"airport/11.jpg": 0},
+            ["farm/11.jpg"],
+        ),
+        (
+            [("airport/4.jpg", "train"), ("farm/4.jpg", "test"), ("port/4.jpg", "val")],
+            ["airport/4.jpg", "port/4.jpg"],
+            {"airport/4.jpg": 0, "port/4.jpg": 1},
+            ["farm/4.jpg"],
+        ),
+        # the folder of the annotations is not there, but the bare name tells, unless two files have it
+        (
+            [("train/a_1.jpg", "train"), ("a_2.jpg", "test")],
+            ["a_1.jpg", "x/a_2.jpg"],
+            {"train/a_1.jpg": 0, "a_2.jpg": 1},
+            [],
+        ),
+        ([("z/1.jpg", "train"), ("2.jpg", "test")], ["x/1.jpg", "y/1.jpg", "2.jpg"], {"2.jpg": 2}, ["z/1.jpg"]),
+    ],
+)  # fmt: skip
+def test_a_missing_image_never_takes_the_file_of_another(tmp_path, rows, images, found, missing):
+    write_folders(tmp_path, rows, images)
+    records = read(tmp_path, format="csv", missing="exclude")
+    assert loaded(records) == {name: encoded(seed) for name, seed in found.items()}
+    exclusions = [item for item in records.exclusions if item.reason == "caption without image"]
+    assert [item.filename for item in exclusions] == missing
+    assert all(item.detail.startswith("only elsewhere: images/") for item in exclusions)
+
+
+@pytest.mark.parametrize("missing", ["refuse", "exclude"])
+def test_one_file_for_two_names(tmp_path, missing):
+    write_folders(tmp_path, [("airport_0.jpg", "train"), ("images/airport_0.jpg", "test")], ["airport_0.jpg"])
+    message = r"line 3 \(images/airport_0\.jpg\): images/airport_0\.jpg is also the image of d\.csv, line 2 \(airport_0"
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, format="csv", missing=missing)
+
+
+def test_extensions_that_are_not_read(tmp_path):
+    write_folders(
+        tmp_path, [("a_1.gif", "train"), ("b/2.jp2", "train"), ("a_3.JPG", "test")], ["a_1.gif", "2.jp2", "a_3.JPG"]
+    )
+    with pytest.raises(
+        DataError, match=r"unreadable image: a_1\.gif \[d\.csv, line 2.*\.gif is not read; convert .*\.jpg, \.jpeg"
+    ):
+        read(tmp_path, format="csv")
+    records = read(tmp_path, format="csv", missing="exclude")
+    assert loaded(records) == {"a_3.JPG": encoded(2)} and reasons(records) == {"unreadable image": 2}
+
+
+def test_all_images_missing_shows_one(tmp_path):
+    write_folders(tmp_path, [("a_1.jpg", "train"), ("a_2.jpg", "train")], [])
+    with pytest.raises(
+        DataError, match=r"`images` right\? The first: caption without image: a_1\.jpg \[d\.csv, line 2"
+    ):
+        read(tmp_path, format="csv", missing="exclude")
 
 
 def test_everything_missing_is_refused_or_counted(tmp_path):

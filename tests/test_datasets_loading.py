@@ -1,6 +1,9 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import write_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,3 +71,14 @@ def test_pixels_of_another_preparation_are_refused(corpus, prepared, tmp_path):
         loading.open_corpus(folder, prepared)
     with pytest.raises(CorpusError, match="members.empty"):
         loading.open_corpus(tmp_path / "empty", prepared)
+
+
+def test_members_of_different_sizes_are_refused_by_name(prepared, corpus, tmp_path):
+    for name, side in (("synthetic", 96), ("large", 128)):
+        shutil.copytree(prepared / "synthetic", tmp_path / "prepared" / name)
+        np.save(tmp_path / "prepared" / name / "pixels.npy", np.zeros((2, side, side, 3), np.uint8))
+    folder = write_corpus(tmp_path / "prepared", ["synthetic", "large"], tmp_path / "corpora/both")
+    with pytest.raises(CorpusError, match="large 128, synthetic 96"):
+        loading.open_corpus(folder, tmp_path / "prepared")
+    (folder / "large").rename(folder / ".large.partial")  # as a killed stage leaves it
+    assert [member.name for member in loading.open_corpus(folder, tmp_path / "prepared")] == ["synthetic"]

@@ -8,10 +8,10 @@ import imagehash
 import numpy as np
 import pandas as pd
 import pytest
-from datasets_builders import encoded, karpathy, noise, write_source
+from datasets_builders import encoded, karpathy, noise, write_source, write_zip
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 
 from iebaker.datasets import manifest, prepare
 from iebaker.datasets.files import DataError
@@ -80,8 +80,95 @@ def test_no_readable_image_at_all(tmp_path):
     source = write_source(tmp_path / "source")
     for image in (source / "images").iterdir():
         image.write_text("version https://git-lfs.github.com/spec/v1")
-    with pytest.raises(DataError, match="there must be an image"):
+    with pytest.raises(
+        DataError, match=r"no readable image; the first: unreadable image: airport_1\.jpg \[.*\] cannot ident"
+    ):
         run(tmp_path, source, missing="exclude")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [(np.uint16, "PNG"), (np.uint16, "TIFF"), (np.int32, "TIFF"), (np.float32, "TIFF")]
+)
+def test_pixels_of_more_than_8_bits_are_unreadable(tmp_path, mode, kind):
+    source = write_source(tmp_path / "source")
+    Image.fromarray((noise(0)[..., 0] * 200.0).astype(mode)).save(source / "images/airport_1.jpg", kind)
+    with pytest.raises(
+        DataError, match=r"unreadable image: airport_1\.jpg .*16-bit or float pixels .*convert to 8 bits"
+    ):
+        run(tmp_path, source)
+    assert run(tmp_path, source, missing="exclude")[0]["excluded"] == {"unreadable image": 1}
+
+
+def test_image_too_large_to_decode(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1024)
+    source = write_source(tmp_path / "source")
+    (source / "images/airport_1.jpg").write_bytes(encoded(0, width=50, height=41))
+    with pytest.raises(DataError, match=r"unreadable image: airport_1\.jpg .*2050 pixels.* exceeds limit"):
+        run(tmp_path, source)
+
+
+@pytest.mark.parametrize("damage", ["encrypted", "method", "content"])
+def test_images_that_the_zip_does_not_give(tmp_path, damage):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "d.json").write_text(json.dumps(karpathy()))
+    good, *bad = karpathy()["images"]
+    write_zip(source / "a.zip", {good["filename"]: encoded(0)})
+    write_zip(source / "b.zip", {image["filename"]: encoded(1) for image in bad}, damage)
+    with pytest.raises(DataError, match=r"unreadable image: port_2\.jpg \[d\.json.*b\.zip/port_2\.jpg: cannot be read"):
+        run(tmp_path, source)
+    assert run(tmp_path, source, missing="exclude")[0]["excluded"] == {"unreadable image": 3}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_exif_orientation_is_applied(orientation, kind):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    image, buffer = Image.fromarray(noise(0)), io.BytesIO()
+    image.save(buffer, kind, exif=exif)
+    # what each value means, after the standard: where the stored rows and columns begin
+    turned = [
+        lambda pixels: pixels,
+        lambda pixels: pixels[:, ::-1],
+        lambda pixels: pixels[::-1, ::-1],
+        lambda pixels: pixels[::-1],
+        lambda pixels: pixels.swapaxes(0, 1),
+        lambda pixels: np.rot90(pixels, -1),
+        lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+        lambda pixels: np.rot90(pixels, 1),
+    ][orientation - 1](noise(0))
+    pixels, phash = prepare.decode(buffer.getvalue(), 32)
+    assert pixels == turned.tobytes() and phash == prepare.perceptual_hash(Image.fromarray(turned.copy()))
+
+
+@pytest.mark.parametrize("exif", [b"garbage garbage", b"II", b""])
+def test_broken_exif_costs_no_image(exif):
+    buffer = io.BytesIO()
+    Image.fromarray(noise(0)).save(buffer, "JPEG", exif=b"Exif\0\0" + exif)
+    assert prepare.decode(buffer.getvalue(), 32)[0] == np.asarray(Image.open(buffer)).tobytes()
+
+
+def test_strips_are_cut_before_they_grow(monkeypatch):
+    sizes, resize = [], Image.Image.resize
+    monkeypatch.setattr(
+        Image.Image, "resize", lambda self, size, *rest: sizes.append(size) or resize(self, size, *rest)
+    )
+    rows = np.zeros((65000, 1, 3), np.uint8)
+    rows[32400:32600] = 200
+    assert (np.asarray(prepare.square(Image.fromarray(rows), 64)) == 200).all()
+    assert max(max(size) for size in sizes) <= 64 * prepare.STRIP
+
+
+@given(st.integers(1, 40), st.integers(1, 20), st.booleans(), st.integers(1, 40))
+def test_square_of_ordinary_images_is_resized_whole(short, ratio, upright, size):
+    image = Image.fromarray(noise(0, *((short, short * ratio) if upright else (short * ratio, short))))
+    scale = size / short
+    whole = image.resize([max(size, round(side * scale)) for side in image.size], Image.Resampling.BICUBIC)
+    left, top = ((side - size) // 2 for side in whole.size)
+    expected = whole.crop((left, top, left + size, top + size))
+    assert prepare.square(image, size).tobytes() == expected.tobytes()
 
 
 def test_more_images_than_a_chunk_keep_their_order(tmp_path, monkeypatch):

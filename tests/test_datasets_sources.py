@@ -162,6 +162,8 @@ def test_of_a_folder_only_what_the_params_name(tmp_path):
     ("params", "message"),
     [
         ({"source": "nowhere"}, "nowhere does not exist"),
+        ({"source": "ftp://x/y.zip"}, r"^data\.mine\.source: ftp://x/y\.zip: cannot fetch by 'ftp'; "),
+        ({"source": ["source", "file:///a.zip"]}, r"^data\.mine\.source: file:///a\.zip: cannot fetch by 'file'; "),
         ({"source": "source", "annotations": "other.json"}, r"annotations: 'other\.json' is not in .*dataset\.json"),
         ({"source": "source", "images": "photos"}, r"images: 'photos' is not in .*there: dataset\.json, images"),
         ({"source": "source", "annotations": "/a.json"}, r"annotations \(within `source`; .*'/a\.json' is not a plain"),
@@ -178,6 +180,61 @@ def test_unusable_local_sources(tmp_path, monkeypatch, params, message):
     with pytest.raises(DataError, match=message):
         acquire(tmp_path, **params)
     assert not (tmp_path / "raw/mine").exists()
+
+
+@pytest.mark.parametrize("source", ["", " ", [], ["source", ""]])
+def test_no_source(tmp_path, monkeypatch, source):
+    monkeypatch.chdir(write_source(tmp_path / "source"))
+    params = DataParams(source="x").model_copy(update={"source": source})
+    with pytest.raises(DataError, match=r"^data\.mine\.source: is empty; name "):
+        sources.acquire("mine", params, SyntheticParams(), tmp_path / "raw/mine", tmp_path / "downloads")
+    assert not (tmp_path / "raw").exists()
+
+
+@pytest.mark.parametrize("place", ["mine", "other/a.json", ".", "away"])
+@pytest.mark.parametrize("through", ["raw", "link"])
+def test_source_in_the_folder_that_is_overwritten(tmp_path, place, through):
+    raw = acquire(tmp_path, source=str(write_source(tmp_path / "source")))
+    write_source(raw.parent / "other")
+    (tmp_path / "link").symlink_to("raw")
+    (raw.parent / "away").symlink_to(tmp_path / "source")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(
+        DataError, match=r"^data\.mine\.source: .* lies in .*/raw, which the pipeline overwrites; move it"
+    ):
+        acquire(tmp_path, source=["source", str(tmp_path / through / place)])
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("links", "message"),
+    [
+        (
+            {"images/a_9.jpg": "/nowhere/b.jpg"},
+            r"images/a_9\.jpg is a link to /nowhere/b\.jpg, which is not there; mend",
+        ),
+        ({"images/a_9.jpg": "a_9.jpg"}, r"images/a_9\.jpg is a link to a_9\.jpg, which is not there; mend"),
+        ({"images/again": ".."}, r"images/again is a link to \.\., a folder that it lies in; remove it"),
+        ({"b/x": "../images", "images/y": "../b"}, r"a folder that it lies in; remove it"),
+    ],
+)
+def test_links_that_lead_nowhere_or_back(tmp_path, links, message):
+    source = write_source(tmp_path / "source")
+    for name, target in links.items():
+        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).symlink_to(target)
+    with pytest.raises(DataError, match=rf"^data\.mine\.source: .*{message}"):
+        acquire(tmp_path, source=str(source))
+    assert not (tmp_path / "raw/mine").exists()
+
+
+def test_links_to_files_and_folders_are_followed(tmp_path):
+    source = write_source(tmp_path / "source")
+    (source / "images").rename(tmp_path / "elsewhere")
+    (source / "images").symlink_to("../elsewhere")
+    (tmp_path / "elsewhere/b_9.jpg").symlink_to("airport_1.jpg")
+    raw = acquire(tmp_path, source=str(source))
+    assert (raw / "images/b_9.jpg").read_bytes() == encoded(0) and not (raw / "images/b_9.jpg").is_symlink()
 
 
 @pytest.mark.parametrize("member", ["../evil.jpg", "/etc/evil.jpg", "a/../../evil.jpg", "C:/evil.jpg"])

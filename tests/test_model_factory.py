@@ -131,6 +131,15 @@ def test_weights_of_another_model_are_refused(tmp_path):
         create(pretrained=str(tmp_path / "weights.pt"))
 
 
+@pytest.mark.parametrize("content", [b"no weights\n", bytes(range(256)) * 20, torch.zeros(3), {"epoch": 1}])
+def test_a_file_that_is_no_checkpoint_is_refused_by_name(content, tmp_path):
+    file = tmp_path / "weights.pt"
+    file.write_bytes(content) if isinstance(content, bytes) else torch.save(content, file)
+    with pytest.raises(factory.ModelError, match="weights.pt.*are damaged or belong to another model") as error:
+        create(pretrained=str(file))
+    assert len(str(error.value)) < 600 and "\n" not in str(error.value)
+
+
 def test_no_network_is_said(monkeypatch):
     def unreachable(*arguments, **options):
         raise RuntimeError("connection refused")

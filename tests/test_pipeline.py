@@ -127,6 +127,15 @@ def test_scheme_changes_what_it_must_and_nothing_else(repository, scheme):
     repository("dvc", "checkout", "-q")
 
 
+def test_number_of_keywords_on_the_command_line(repository):
+    """It is called `size`, which DVC's run cache overlooks in nested parameters."""
+    for size in (10, 12):
+        repository("dvc", "exp", "run", "-S", f"keywords.size={size}", "mine_keywords")
+        assert len((repository.folder / "data/keywords/synthetic/keywords.txt").read_text().split()) == size
+    repository("git", "checkout", "-q", ".")
+    repository("dvc", "checkout", "-q")
+
+
 def test_epochs_on_the_command_line(repository):
     repository("dvc", "exp", "run", "-S", "train.epochs=2", "-S", "variants=[baseline]")
     history = json.loads((repository.folder / "data/models/synthetic/baseline/0/history.json").read_text())
@@ -146,7 +155,7 @@ def test_queue_runs_two_settings_without_training(repository):
         experiment["name"]: experiment["revs"][0]["data"]["metrics"][FULL]["data"]["synthetic"]["test"]
         for commit in shown
         for experiment in commit["experiments"] or []
-        if experiment["executor"]["state"] == "success"
+        if experiment["name"] in ("sar-none", "sar-sort") and experiment["executor"]["state"] == "success"
     }
     unsorted, resorted = finished["sar-none"], finished["sar-sort"]
     assert unsorted["sar"]["mR"] == unsorted["plain"]["mR"] == resorted["plain"]["mR"] != resorted["sar"]["mR"]
@@ -162,11 +171,12 @@ def test_prune_removes_what_is_no_longer_declared_and_nothing_else(repository):
         (repository.folder / file).parent.mkdir(parents=True, exist_ok=True)
         (repository.folder / file).write_text("x")
     output = repository("python", "pipeline/prune.py")
-    assert output.count("prune:") == len(gone) and "reports/metrics/synthetic/clip.json" in output
+    assert "prune: reports/metrics/synthetic/clip.json is not declared" in output
     assert not any((repository.folder / file).exists() for file in gone)
     assert all((repository.folder / file).exists() for file in kept + elsewhere)
     for file in elsewhere:
         (repository.folder / file).unlink()
+    repository("git", "checkout", "-q", ".")
     assert "up to date" in repository("dvc", "repro")
 
 

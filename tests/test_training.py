@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -65,6 +66,22 @@ def test_checkpoint_of_another_configuration_is_not_resumed(corpus, tmp_path):
     assert training.load_state(tmp_path, training.fingerprint_of(config(), corpus, 1)) is None
     other = config(train={"lr": 2e-3})
     assert training.load_state(tmp_path, training.fingerprint_of(other, corpus, 0)) is None
+    for damage in (b"", b"no checkpoint", (tmp_path / "state.pt").read_bytes()[:-500]):
+        (tmp_path / "state.pt").write_bytes(damage)
+        assert training.load_state(tmp_path, fingerprint) is None
+
+
+def test_what_cannot_be_trained_is_said_before_the_first_epoch(corpus):
+    only = corpus[0]
+    manifest = only.manifest
+    without = dataclasses.replace(only, manifest=manifest[manifest["split"] != "val"])
+    with pytest.raises(TrainingError, match=r"synthetic: no validation split.*data\.synthetic\.validation_share"):
+        Trainer(config(), [only, without], 0)
+    alike = dataclasses.replace(only, manifest=manifest.assign(phash=manifest["phash"].iat[0]))
+    with pytest.raises(TrainingError, match="no training pair: 120 training images were left out as near-duplicates"):
+        Trainer(config(), [alike], 0)
+    with pytest.raises(ValueError, match="train.device=gpu7"):
+        Trainer(config(train={"device": "gpu7"}), corpus, 0)
 
 
 def test_outputs_describe_the_best_epoch(fitted):

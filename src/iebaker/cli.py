@@ -19,6 +19,7 @@ from iebaker.params import SarParams, parse
 from iebaker.rerank.selection import DIRECTIONS, HYPER_PARAMETERS
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Remote-sensing image-text retrieval, evaluated.")
+SCALES_ALIKE = 3  # ratio of standard deviations; another model's matrix differs by more
 Method = StrEnum("Method", ["auto", *HYPER_PARAMETERS])
 
 CaptionsPerImage = Annotated[
@@ -67,10 +68,11 @@ def rerank(
     with errors_for_people("rerank"):
         params = sar_params(method.value, settings or [])
         files = (bank_val_texts, bank_val_images, bank_test_texts, bank_test_images)
-        banks = {"val": _bank(*files[:2], files), "test": _bank(*files[2:], files)}
         matrices = {
             name: load_scores(path, captions_per_image, finite=True) for name, path in (("val", val), ("test", test))
         }
+        check_test(matrices, val, test)
+        banks = {name: _bank(*of, files, matrices[name]) for name, of in (("val", files[:2]), ("test", files[2:]))}
         image_of_text = _image_of_text(matrices["val"], captions_per_image)
         selection = sar.select(matrices["val"], image_of_text, params, banks["val"])
         result: dict[str, Any] = {}
@@ -109,11 +111,12 @@ def load_matrix(path: Path) -> np.ndarray:
         ValueError: if the file is missing, not .npy, not numeric or not two-dimensional.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; give a matrix that was written by numpy.save")
+        what = "a folder" if path.is_dir() else "no such file"
+        raise ValueError(f"{path}: {what}; give a matrix that was written by numpy.save")
     try:
         matrix = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: not a plain .npy file (pickled objects are refused): {error}") from error
+        raise ValueError(f"{path}: not a plain .npy file (pickled objects are refused)") from error
     if not isinstance(matrix, np.ndarray):
         raise ValueError(f"{path}: an archive of arrays; save the one matrix with numpy.save")
     if matrix.dtype.kind not in "fiu":
@@ -141,6 +144,24 @@ def load_scores(path: Path, captions_per_image: int, finite: bool = False) -> np
     return _numbers(path, matrix, finite)
 
 
+def check_test(matrices: dict[str, np.ndarray], val: Path, test: Path) -> None:
+    """Warn of scores on another scale than validation's, which is the unit of the hyper-parameters.
+
+    Raises:
+        ValueError: if test is validation: what was chosen on it would be measured on it.
+    """
+    if matrices["val"].shape == matrices["test"].shape and np.array_equal(matrices["val"], matrices["test"]):
+        raise ValueError(f"{test}: the same matrix as {val}; re-ranking is chosen on one and measured on another")
+    deviations = {name: float(np.std(matrix, dtype=np.float64)) for name, matrix in matrices.items()}
+    low, high = sorted(deviations.values())
+    if high > SCALES_ALIKE * low:
+        typer.echo(
+            f"iebaker rerank: warning: the scores' standard deviation is {deviations['val']:.3g} on val and "
+            f"{deviations['test']:.3g} on test; were both written by the same model and scale?",
+            err=True,
+        )
+
+
 def sar_params(method: str, settings: list[str]) -> SarParams:
     """The section `sar` with a method and its hyper-parameters, each "key=value".
 
@@ -154,7 +175,10 @@ def sar_params(method: str, settings: list[str]) -> SarParams:
         if not given or key not in allowed:
             takes = ", ".join(f"{name}=..." for name in allowed) or "nothing: it has no hyper-parameters to be fixed"
             raise ValueError(f"--set {setting}: --method {method} takes {takes}")
-        values[key] = yaml.safe_load(value)
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f"--set {setting}: {value!r} is no value") from error
     return parse(SarParams, {"method": method, **values}, "sar")
 
 
@@ -162,28 +186,38 @@ def load_captions(path: Path, texts: int) -> list[str]:
     """One stripped caption a line, as many as `texts`.
 
     Raises:
-        ValueError: if the file is missing, not UTF-8, or has another number of lines.
+        ValueError: if the file is missing, not UTF-8, has another number of lines, or a blank one.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file; give a text file with one caption a line")
     try:
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text: {error}") from error
     if len(lines) != texts:
         raise ValueError(f"{path}: {len(lines)} lines for {texts} rows of the matrix; one caption a line, in row order")
-    return [line.strip() for line in lines]
+    captions = [line.strip() for line in lines]
+    if not all(captions):
+        raise ValueError(f"{path}: line {captions.index('') + 1} is blank; a caption a line, in row order")
+    return captions
 
 
-def _bank(texts: Path | None, images: Path | None, files: tuple[Path | None, ...]) -> sar.Bank | None:
+def _bank(
+    texts: Path | None, images: Path | None, files: tuple[Path | None, ...], scores: np.ndarray
+) -> sar.Bank | None:
     if all(file is None for file in files):
         return None
     if any(file is None for file in files):
         raise ValueError(
             "a bank needs all four of --bank-val-texts, --bank-val-images, --bank-test-texts and --bank-test-images"
         )
-    matrices = [_numbers(path, load_matrix(path), finite=True) for path in (texts, images)]
-    return sar.Bank(text_to_image=matrices[0], image_to_text=matrices[1])
+    loaded = [_numbers(path, load_matrix(path), finite=True) for path in (texts, images)]
+    for path, bank, side in zip((texts, images), loaded, (1, 0), strict=True):
+        if bank.shape[side] != scores.shape[side]:
+            unit = ("texts", "images")[side]
+            hint = "--bank-*-texts are training texts x images, --bank-*-images texts x training images"
+            raise ValueError(f"{path}: has shape {bank.shape}, expected {scores.shape[side]} {unit}; {hint}")
+    return sar.Bank(text_to_image=loaded[0], image_to_text=loaded[1])
 
 
 def _numbers(path: Path, matrix: np.ndarray, finite: bool) -> np.ndarray:

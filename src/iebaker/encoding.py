@@ -18,11 +18,19 @@ BATCH = 128
 
 
 def pick_device(wanted: str, threads: int) -> torch.device:
-    """The device to run on (`auto` is the accelerator if there is one), with the CPU's threads fixed."""
+    """The device to run on (`auto` is the accelerator if there is one), with the CPU's threads fixed.
+
+    Raises:
+        ValueError: if it is not there.
+    """
     torch.set_num_threads(threads)
-    if wanted != "auto":
-        return torch.device(wanted)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"train.device={wanted}: {str(error).splitlines()[0]}; use auto, cpu or cuda") from error
+    return torch.device(wanted)
 
 
 def stack(parts: Sequence[TowerOutput]) -> TowerOutput:

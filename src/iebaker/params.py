@@ -6,11 +6,21 @@ both into the number that is meant. Nothing here knows of files or stages.
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 Model = TypeVar("Model", bound=BaseModel)
+NAME = r"^\w[\w.-]*$"  # of what becomes a folder
 
 
 class ParameterError(ValueError):
@@ -23,17 +33,49 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _distinct(values: list[Any]) -> list[Any]:
+    if repeated := sorted({value for value in values if values.count(value) > 1}):
+        raise ValueError(f"{repeated[0]!r} is there twice; name each once")
+    return values
+
+
+Name = Annotated[str, Field(pattern=NAME)]
+Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
+Overlay = dict[str, dict[str, Any]]
+
+
+class Declarations(Section):
+    """params.yaml as a whole: selections and definitions; each section is looked at by the stage that reads it."""
+
+    benchmarks: Names
+    corpora: Names
+    variants: Names
+    seeds: Annotated[list[NonNegativeInt], Field(min_length=1), AfterValidator(_distinct)]
+    members: dict[Name, Names]
+    overrides: dict[Name, Overlay]
+    settings: dict[Name, Overlay]
+    data: dict[Name, dict[str, Any]]
+    synthetic: dict[str, Any]
+    model: dict[str, Any]
+    train: dict[str, Any]
+    eba: dict[str, Any]
+    keywords: dict[str, Any]
+    ker: dict[str, Any]
+    similarity: dict[str, Any]
+    sar: dict[str, Any]
+
+
 class DataParams(Section):
     """`data.<benchmark>`: where a benchmark comes from and how it is laid out."""
 
-    source: str | list[str] = Field(
+    source: Annotated[str, Field(min_length=1)] | list[Annotated[str, Field(min_length=1)]] = Field(
         description="synthetic; or one or several http(s) URLs, local folders, annotation files and zips of images"
     )
     sha256: str | list[str] = Field("", description="checksum of each URL or file of `source`, in order; '' unknown")
     format: Literal["karpathy", "nwpu", "parquet", "csv"] = "karpathy"
     annotations: str = Field("", description="annotation file among what `source` gives; '' finds it")
     images: str = Field("", description="folder or zip of images among what `source` gives; '' looks everywhere")
-    image_size: PositiveInt = Field(224, description="side in pixels of the stored square images")
+    image_size: PositiveInt = Field(224, le=2048, description="side in pixels of the stored square images")
     validation_share: float = Field(
         0.0, ge=0, lt=1, description="share of train held out by a hash of the file name; for sources without val"
     )
@@ -88,14 +130,16 @@ class TrainParams(Section):
     """`train`: the recipe (method: Objective)."""
 
     epochs: PositiveInt = 7
-    batch_size: int = Field(100, ge=1)
+    batch_size: int = Field(100, ge=2, description="one pair alone has nothing to be told from")
     pairs: Literal["all", "one_per_image"] = "all"
-    lr: float = Field(1.5e-5, gt=0)
-    head_lr: float = Field(0.0, ge=0, description="learning rate of untrained heads; 0: the same as lr")
-    weight_decay: float = Field(0.7, ge=0)
+    lr: float = Field(1.5e-5, gt=0, allow_inf_nan=False)
+    head_lr: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="learning rate of untrained heads; 0: the same as lr"
+    )
+    weight_decay: float = Field(0.7, ge=0, allow_inf_nan=False)
     warmup_steps: int = Field(200, ge=0)
     grad_clip: float = Field(50.0, gt=0)
-    logit_scale: float = Field(2.996, description="natural logarithm of s, fixed")
+    logit_scale: float = Field(2.996, ge=-10, le=10, description="natural logarithm of s, fixed")
     crop_scale: float = Field(0.9, gt=0, le=1, description="smallest area share of the random crop; 1: no augmentation")
     flip: bool = False
     feature_dropout: float = Field(0.0, ge=0, lt=1, description="on the cached features of frozen trunks")
@@ -202,6 +246,30 @@ def parse(model: type[Model], values: Any, where: str) -> Model:
         raise ParameterError("params: " + "; ".join(lines)) from error
 
 
+def check(params: Any) -> dict[str, Any]:
+    """params.yaml as plain data, if it declares what it selects.
+
+    Raises:
+        ParameterError: naming an unknown section, an empty or repeated selection, or a name that is not defined.
+    """
+    declared = parse(Declarations, params, "")
+    selected = (("benchmarks", "data"), ("corpora", "members"), ("variants", "overrides"))
+    for selection, definitions in selected:
+        for name in getattr(declared, selection):
+            require_defined(params, definitions, name)
+    for corpus in declared.corpora:
+        if absent := sorted(set(declared.members[corpus]) - set(declared.benchmarks)):
+            raise ParameterError(f"params: {absent} of members.{corpus} not in benchmarks; add or drop them")
+    return params
+
+
+def require_defined(params: Mapping[str, Any], definitions: str, name: str) -> None:
+    """Raise ParameterError unless `definitions`, such as members, has an entry of that name."""
+    if name not in params.get(definitions, {}):
+        known = ", ".join(params.get(definitions, {})) or "none"
+        raise ParameterError(f"params: {definitions}.{name} is not defined (there: {known}); add it to params.yaml")
+
+
 def merge(base: Mapping[str, Any], *layers: Mapping[str, Any] | None) -> dict[str, Any]:
     """Overlay nested mappings, later layers winning key by key; lists and scalars are replaced whole."""
     result = dict(base)
@@ -223,10 +291,8 @@ def resolve(params: Mapping[str, Any], corpus: str, variant: str) -> TrainingCon
     Raises:
         ParameterError: for unknown names, misspelt keys, impossible values, or a switch inside `settings`.
     """
-    for group, name in (("members", corpus), ("overrides", variant)):
-        if name not in params.get(group, {}):
-            known = ", ".join(params.get(group, {})) or "none"
-            raise ParameterError(f"params: {group}.{name} is not defined (there: {known}); add it to params.yaml")
+    require_defined(params, "members", corpus)
+    require_defined(params, "overrides", variant)
     settings = params.get("settings", {}).get(corpus) or {}
     for section, key in SWITCHES:
         if key in (settings.get(section) or {}):
@@ -236,6 +302,10 @@ def resolve(params: Mapping[str, Any], corpus: str, variant: str) -> TrainingCon
             )
     base = {section: params.get(section, {}) for section in RESOLVED_SECTIONS}
     merged = merge(base, settings, params["overrides"][variant])
+    if own := {"corpus", "variant"} & set(merged):
+        raise ParameterError(
+            f"params: {corpus}/{variant}.{min(own)}: is no section; drop it from settings or overrides"
+        )
     return parse(TrainingConfig, {"corpus": corpus, "variant": variant, **merged}, f"{corpus}/{variant}")
 
 

@@ -45,6 +45,16 @@ class Trainer:
         self.pairs, self.offenders = loading.training_pairs(members, recipe.injected_rate, seed)
         self.epoch_pairs = loading.pairs_per_epoch(self.pairs, recipe.pairs)
         self.total_steps = recipe.epochs * (self.epoch_pairs // recipe.batch_size)
+        if without := [member.name for member in members if not loading.split_of(member, "val").captions]:
+            raise TrainingError(
+                f"{', '.join(without)}: no validation split, and every choice is made on validation; "
+                f"set data.{without[0]}.validation_share"
+            )
+        if not len(self.pairs):
+            raise TrainingError(
+                f"no training pair: {len(self.offenders)} training images were left out as near-duplicates of "
+                "validation or test images, see reports/audit.json; look at the images and the splits"
+            )
         if self.epoch_pairs < recipe.batch_size:
             raise TrainingError(
                 f"train.batch_size={recipe.batch_size} exceeds the {self.epoch_pairs} pairs of an epoch; lower it"
@@ -101,7 +111,7 @@ class Trainer:
             np.concatenate([member_of, *(np.full(len(v.image_ids), i) for i, v in enumerate(validation))]),
             np.concatenate([image_ids, *(v.image_ids for v in validation)]),
         )
-        texts = [self.token_ids, *(self.model.tokenize(v.captions) for v in validation if v.captions)]
+        texts = [self.token_ids, *(self.model.tokenize(v.captions) for v in validation)]
         if self.masker is not None and self.encoder.texts_are_fixed:
             if self.config.ker.mask_ratio < 1:
                 raise TrainingError(
@@ -235,16 +245,10 @@ class Trainer:
         values = []
         for index, member in enumerate(self.members):
             split = loading.split_of(member, "val")
-            if split.captions:
-                images = self.encoder.all_images(index, split.image_ids, pooled_only=True)
-                texts, row = self.encoder.all_texts(split.captions, pooled_only=True)
-                scores = similarity.global_similarity(texts.pooled, images.pooled)
-                matrix = scores.numpy()[row]
-                values.append(recalls(hits(matrix, matrix, relevance(split.image_of_text)))["mR"])
-        if not values:
-            raise TrainingError(
-                "no benchmark of the corpus has a validation split; set data.<benchmark>.validation_share"
-            )
+            images = self.encoder.all_images(index, split.image_ids, pooled_only=True)
+            texts, row = self.encoder.all_texts(split.captions, pooled_only=True)
+            matrix = similarity.global_similarity(texts.pooled, images.pooled).numpy()[row]
+            values.append(recalls(hits(matrix, matrix, relevance(split.image_of_text)))["mR"])
         return float(np.mean(values))
 
     def state(self) -> dict[str, Any]:

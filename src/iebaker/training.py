@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import os
+import pickle
 import shutil
 import time
 from pathlib import Path
@@ -98,7 +99,11 @@ def load_state(folder: Path, fingerprint: str) -> dict[str, Any] | None:
     path = folder / STATE_FILE
     if not path.exists():
         return None
-    state = torch.load(path, map_location="cpu", weights_only=False)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=False)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        tqdm.write(f"{path} is damaged ({type(error).__name__}): starting anew")
+        return None
     return state if state["fingerprint"] == fingerprint else None
 
 

@@ -1,14 +1,19 @@
 """The files of a raw benchmark, looking through zip archives as if they were folders."""
 
 import io
+import lzma
 import os
 import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
+
+# what reading a damaged, encrypted (RuntimeError) or exotically packed (NotImplementedError) member can raise
+UNPACKING_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError)
 
 
 class DataError(ValueError):
@@ -64,7 +69,7 @@ class RawFiles:
             return
         try:
             archive = self._archives[name] = zipfile.ZipFile(self.folder / name)
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, NotImplementedError) as error:
             raise DataError(
                 f"{name}: not a readable zip ({error}). Links of file lockers often give a web page instead; "
                 "download it by hand and make `source` that file"
@@ -85,9 +90,18 @@ class RawFiles:
         return [name for name in self.names if not wanted or f"/{wanted}/" in f"/{name}/"]
 
     def read(self, name: str) -> bytes:
-        """The content of one file."""
+        """The content of one file.
+
+        Raises:
+            DataError: if a zip does not give it: damaged, encrypted, or packed by an unknown method.
+        """
         archive, member = self._places[name]
-        return self._archives[archive].read(member) if archive else (self.folder / member).read_bytes()
+        if not archive:
+            return (self.folder / member).read_bytes()
+        try:
+            return self._archives[archive].read(member)
+        except UNPACKING_ERRORS as error:
+            raise DataError(f"{name}: cannot be read ({error}); unpack the zip by hand, or get it again") from error
 
     def open(self, name: str) -> BinaryIO:
         """One file for random access; a packed one is held in memory."""

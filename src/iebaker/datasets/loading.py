@@ -62,10 +62,10 @@ def open_corpus(folder: Path, prepared: Path) -> list[Member]:
         prepared: one sub-folder a benchmark, as the stage `prepare` writes them.
 
     Raises:
-        CorpusError: if there is no member, or its pixels are not those that the corpus was joined with.
+        CorpusError: if there is no member, its pixels are not those that the corpus was joined with, or sizes differ.
     """
     members = []
-    for view_file in sorted(folder.glob(f"*/{VIEW_FILE}")):
+    for view_file in sorted(folder.glob(f"[!.]*/{VIEW_FILE}")):  # not what a killed stage left
         view = json.loads(view_file.read_text())
         name = view_file.parent.name
         summary = json.loads((prepared / name / "summary.json").read_text())
@@ -77,6 +77,11 @@ def open_corpus(folder: Path, prepared: Path) -> list[Member]:
         pixels = np.load(prepared / name / PIXELS_FILE, mmap_mode="r")
         members.append(
             Member(name, pd.read_parquet(view_file.parent / MANIFEST_FILE), pixels, keywords, view["pixels_sha256"])
+        )
+    if len(sizes := {member.pixels.shape[1]: member.name for member in members}) > 1:
+        found = ", ".join(f"{name} {size}" for size, name in sizes.items())
+        raise CorpusError(
+            f"{folder}: images of different sizes ({found} pixels); set data.<benchmark>.image_size alike"
         )
     if not members:
         raise CorpusError(

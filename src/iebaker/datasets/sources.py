@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import logging
 import os
+import re
 import shutil
 import urllib.error
 import urllib.parse
@@ -34,8 +35,10 @@ def acquire(benchmark: str, params: DataParams, synthetic: SyntheticParams, dest
         downloads: folder outside `destination` that keeps finished and partial downloads between runs.
 
     Raises:
-        DataError: if a source is away, fails its checksum, lacks what `annotations` or `images` name, or is unsafe.
+        DataError: if a source is no place or lies where `destination` does, is away, fails its checksum, lacks what
+            `annotations` or `images` name, or is unsafe.
     """
+    check_places(benchmark, params, destination.parent, downloads)
     for key in ("annotations", "images"):
         if value := getattr(params, key):
             check_relative(value, f"data.{benchmark}.{key} (within `source`; a place of its own goes into that list)")
@@ -45,7 +48,7 @@ def acquire(benchmark: str, params: DataParams, synthetic: SyntheticParams, dest
                 from iebaker.datasets.synthetic import write_raw  # only this source needs the drawing code
 
                 write_raw(folder, synthetic)
-            elif source.startswith(("http://", "https://")):
+            elif scheme_of(source):
                 try:
                     file = download(source, sha256, downloads)
                 except DataError as error:
@@ -55,6 +58,35 @@ def acquire(benchmark: str, params: DataParams, synthetic: SyntheticParams, dest
             else:
                 copy_local(f"data.{benchmark}.source", Path(source).expanduser(), sha256, params, folder)
         check_complete(benchmark, params, folder)
+
+
+def scheme_of(source: str) -> str:
+    """`http` of `http://...`, in lower case; '' of a local path."""
+    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", source)
+    return match.group(1).lower() if match else ""
+
+
+def check_places(benchmark: str, params: DataParams, raw: Path, downloads: Path) -> None:
+    """Raise DataError for a source that is empty, has a scheme that cannot be fetched, or lies in the folder `raw`."""
+    key = f"data.{benchmark}.source"
+    places = [source for source, _ in params.checked_sources]
+    if not places or not all(source.strip() for source in places):
+        raise DataError(f"{key}: is empty; name a URL, a folder or a file, or {SYNTHETIC}")
+    for source in places:
+        if (scheme := scheme_of(source)) not in ("", "http", "https"):
+            raise DataError(
+                f"{key}: {source}: cannot fetch by {scheme!r}; give http(s), or download it and give a path"
+            )
+        if not scheme and lies_in(Path(source).expanduser(), raw):
+            raise DataError(
+                f"{key}: {source} lies in {raw}, which the pipeline overwrites; move it, for example to {downloads}"
+            )
+
+
+def lies_in(place: Path, folder: Path) -> bool:
+    """Whether `place` is in `folder`: what it leads to, or itself where it is a link."""
+    ways = (Path(os.path.realpath(place)), Path(os.path.realpath(place.parent)) / place.name)
+    return any(way.is_relative_to(os.path.realpath(folder)) for way in ways)
 
 
 def check_complete(benchmark: str, params: DataParams, folder: Path) -> None:
@@ -86,10 +118,24 @@ def copy_local(key: str, source: Path, sha256: str, params: DataParams, folder: 
     roots = [source / params.annotations, source / params.images] if params.annotations and params.images else [source]
     roots = [root for root in roots if root.exists()] or [source]
     for root in dict.fromkeys(roots):
-        below = os.walk(root, followlinks=True)
-        files = [root] if root.is_file() else sorted(Path(top) / name for top, _, names in below for name in names)
+        files = [root] if root.is_file() else files_below(root, key)
         for file in tqdm(files, desc=f"copy {root.name}", unit="file", disable=len(files) < 100):
             place(file, folder / file.relative_to(source))
+
+
+def files_below(folder: Path, key: str) -> list[Path]:
+    """All files below a folder, sorted, links followed; DataError for a link that leads nowhere or in circles."""
+    files = []
+    for top, folders, names in os.walk(folder, followlinks=True):
+        for path in (Path(top) / name for name in (*folders, *names)):
+            if not path.is_symlink():
+                continue
+            if not path.exists():
+                raise DataError(f"{key}: {path} is a link to {path.readlink()}, which is not there; mend or remove it")
+            if path.is_dir() and any(path.samefile(parent) for parent in path.absolute().parents):
+                raise DataError(f"{key}: {path} is a link to {path.readlink()}, a folder that it lies in; remove it")
+        files.extend(Path(top) / name for name in names)
+    return sorted(files)
 
 
 def place(file: Path, target: Path, link: bool = False) -> None:

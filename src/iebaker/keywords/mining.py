@@ -1,11 +1,14 @@
 """The key concepts of a benchmark: words that the captions of one image repeat (method: KER 1)."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from iebaker.words import WORD
+
+log = logging.getLogger(__name__)
 
 # Function words only. Number words (many, several, four, both) and place words (behind, near, between, up, left)
 # are key concepts of aerial scenes: they are not in this list, and stay.
@@ -43,10 +46,11 @@ def mine(captions_by_image: Iterable[Sequence[str]], size: int, min_count: int) 
         min_count: summed count below which a word is dropped.
 
     Returns:
-        Columns keyword (str) and count (int64), sorted by keyword, so that the same captions give the same file.
+        Columns keyword (str) and count (int64), sorted by keyword, so that the same captions give the same file;
+        empty, with a warning that says which rule left none, if no word qualifies.
 
     Raises:
-        ValueError: if no word qualifies; the message says which rule left none.
+        ValueError: if there is no training image.
     """
     totals: Counter[str] = Counter()
     images = single = 0
@@ -56,10 +60,13 @@ def mine(captions_by_image: Iterable[Sequence[str]], size: int, min_count: int) 
         pooled = Counter(word for caption in captions for word in words(caption))
         totals.update({word: count for word, count in pooled.items() if count > 1 and word not in STOP_WORDS})
     frequent = [(word, count) for word, count in totals.most_common() if count >= min_count][:size]
+    if not images:
+        raise ValueError("keywords are mined from training captions, and there are none; look at the splits")
     if not frequent:
-        raise ValueError(
-            f"no keyword among {images} training images: {len(totals)} words are repeated within the captions of one "
-            f"image ({single} images have a single caption), none of them {min_count} times in all; "
-            "lower keywords.min_count, or set ker.enabled=false for captions that repeat nothing"
-        )
+        log.warning(
+            "no keyword among %d training images: %d words are repeated within the captions of one image (%d images "
+            "have a single caption), none of them %d times in all; lower keywords.min_count, or train with "
+            "ker.enabled=false, as captions that repeat nothing need",
+            images, len(totals), single, min_count,
+        )  # fmt: skip
     return pd.DataFrame(sorted(frequent), columns=["keyword", "count"]).astype({"count": "int64"})

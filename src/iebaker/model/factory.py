@@ -4,6 +4,7 @@ import json
 import logging
 from copy import deepcopy
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from safetensors.torch import save_file
@@ -20,6 +21,7 @@ CONFIGS = Path(__file__).parent / "configs"
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".npz")
 PACKAGED = "packaged"
 LOCAL_DIRECTORY = "local-dir:"
+MESSAGE = 300  # characters of another library's error; all keys of a foreign checkpoint are a page
 
 WEIGHTS_FILE = "model.safetensors"
 DESCRIPTION_FILE = "model.json"
@@ -169,9 +171,11 @@ def _build(params: ModelParams, config: dict[str, Any], preprocess: dict[str, An
         return open_clip.create_model(
             params.name, pretrained, force_custom_text=True, force_preprocess_cfg=preprocess, text_cfg=text
         )
-    except (RuntimeError, OSError, ValueError) as error:
-        hint = "the weights could not be fetched, or belong to another model; " if pretrained else ""
-        raise ModelError(f"model.name={params.name!r}, pretrained={params.pretrained!r}: {hint}{error}") from error
+    # a file that is no checkpoint fails in as many ways as there are files
+    except (RuntimeError, OSError, ValueError, KeyError, AttributeError, TypeError, UnpicklingError) as error:
+        hint = "the weights could not be fetched, are damaged or belong to another model; " if pretrained else ""
+        first = " ".join(str(error).split())[:MESSAGE]
+        raise ModelError(f"model.name={params.name!r}, pretrained={params.pretrained!r}: {hint}{first}") from error
     finally:
         logging.disable(level)
 

@@ -94,7 +94,7 @@ def cloud(folder: Path) -> list[dict[str, Any]]:
     """The most frequent keywords of a benchmark in alphabetical order, each with count and font size in em."""
     mined = pd.read_csv(folder / "counts.csv", keep_default_na=False)
     top = mined.sort_values(["count", "keyword"], ascending=[False, True]).head(CLOUD_WORDS).sort_values("keyword")
-    root = top["count"] ** 0.5
+    root = top["count"].astype(float) ** 0.5
     share = (root - root.min()) / max(root.max() - root.min(), 1e-9)
     size = CLOUD_SIZES[0] + share * (CLOUD_SIZES[1] - CLOUD_SIZES[0])
     return top.assign(size=size.round(2)).to_dict("records")

@@ -19,7 +19,7 @@ def keyword_counts(mined: pd.DataFrame, title: str, path: Path) -> None:
         path: SVG to write.
     """
     top = mined.sort_values(["count", "keyword"], ascending=[False, True]).head(SHOWN_KEYWORDS)
-    rows = -(-len(top) // KEYWORD_COLUMNS)
+    rows = max(-(-len(top) // KEYWORD_COLUMNS), 3)  # fewer leave no room for the titles
     with style.figure(path, 9, 0.7 + 0.19 * rows) as drawing:
         for column, axes in enumerate(style.panels(drawing, 1, KEYWORD_COLUMNS, sharex=True)):
             part = top.iloc[column * rows : (column + 1) * rows]

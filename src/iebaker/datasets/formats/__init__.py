@@ -5,10 +5,11 @@ refused or excluded, as `data.<benchmark>.missing` says, and an exclusion is rec
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from iebaker.datasets.files import DataError, RawFiles, check_relative
 from iebaker.datasets.formats import hub_parquet, karpathy, nwpu, plain_csv
@@ -34,7 +35,8 @@ def read(params: DataParams, raw: Path) -> Records:
 
     Raises:
         DataError: naming file and row, for malformed annotations, unknown splits, unsafe or duplicate names and ids,
-            an image name that fits several files, and, unless `missing` is "exclude", anything missing.
+            an image name that fits several files, a file that fits several names, no usable image at all, and, unless
+            `missing` is "exclude", anything missing.
     """
     files = RawFiles(raw)
     reader = READERS[params.format]
@@ -46,7 +48,10 @@ def read(params: DataParams, raw: Path) -> Records:
         images = attach_images(images, files, params, exclusions)
     images = drop_empty_captions(images, exclusions)
     if not images:
-        raise DataError(f"{raw}: no image with a caption and a file; are `format`, `annotations` and `images` right?")
+        raise DataError(
+            f"{raw}: no image with a caption and a file; are `format`, `annotations` and `images` right?"
+            + "".join(f" The first: {item}" for item in exclusions[:1])
+        )
     refuse_exclusions(exclusions, params)
     return Records(images, exclusions)
 
@@ -55,7 +60,7 @@ def refuse_exclusions(exclusions: list[Exclusion], params: DataParams) -> None:
     """Raise DataError that lists what is missing, unless the params exclude it."""
     if not exclusions or params.missing == "exclude":
         return
-    shown = "; ".join(f"{item.reason}: {item.filename} [{item.where}] {item.detail}".strip() for item in exclusions[:5])
+    shown = "; ".join(map(str, exclusions[:5]))
     more = f"; and {len(exclusions) - 5} more" if len(exclusions) > 5 else ""
     raise DataError(f"{shown}{more}. Mend the source, or set `missing: exclude` to leave them out and count them")
 
@@ -104,33 +109,62 @@ def hold_out_validation(images: list[ImageRecord], share: float) -> list[ImageRe
 def attach_images(
     images: list[ImageRecord], files: RawFiles, params: DataParams, exclusions: list[Exclusion]
 ) -> list[ImageRecord]:
-    """Give each record the loader of its file; records without file and files without record become exclusions."""
-    names = [name for name in files.named(params.images) if name.lower().endswith(IMAGE_EXTENSIONS)]
+    """Give each record the loader of its file; records without file and files without record become exclusions.
+
+    Raises:
+        DataError: for a name that fits several files, or a file that fits several names.
+    """
+    names = files.named(params.images)
     by_base: dict[str, list[str]] = {}
     for name in names:
-        by_base.setdefault(name.rsplit("/", 1)[-1], []).append(name)
-    found, used = [], set()
+        by_base.setdefault(base(name), []).append(name)
+    records_of_base = Counter(base(record.filename) for record in images)
+    found, used = [], {}
     for record in images:
-        name = find_image(record, by_base)
+        name = find_image(record, by_base, alone=records_of_base[base(record.filename)] == 1)
         if name is None:
-            exclusions.append(Exclusion("caption without image", record.filename, record.where))
+            others = by_base.get(base(record.filename), [])
+            detail = f"only elsewhere: {', '.join(others[:3])}" if others else ""
+            exclusions.append(Exclusion("caption without image", record.filename, record.where, detail))
             continue
-        used.add(name)
-        found.append(replace(record, load=partial(files.read, name)))
-    exclusions.extend(Exclusion("image without caption", name, name) for name in names if name not in used)
+        if name in used:
+            raise DataError(f"{record.where}: {name} is also the image of {used[name]}; correct one of the names")
+        used[name] = record.where
+        if is_read(name):
+            found.append(replace(record, load=partial(files.read, name)))
+        else:
+            detail = f"{PurePath(name).suffix or name} is not read; convert it to one of {', '.join(IMAGE_EXTENSIONS)}"
+            exclusions.append(Exclusion("unreadable image", record.filename, record.where, detail))
+    unused = [name for name in names if is_read(name) and name not in used]
+    exclusions.extend(Exclusion("image without caption", name, name) for name in unused)
     return found
 
 
-def find_image(record: ImageRecord, by_base: dict[str, list[str]]) -> str | None:
-    """The file that a record means: the one whose path ends with its name, in the scene's folder if several do."""
-    candidates = by_base.get(record.filename.rsplit("/", 1)[-1], [])
+def base(name: str) -> str:
+    """The name without its folders."""
+    return name.rsplit("/", 1)[-1]
+
+
+def is_read(name: str) -> bool:
+    """Whether the extension is one of those that are read."""
+    return name.lower().endswith(IMAGE_EXTENSIONS)
+
+
+def find_image(record: ImageRecord, by_base: dict[str, list[str]], alone: bool) -> str | None:
+    """The file that a record means: the one whose path ends with its name, in the scene's folder if several do.
+
+    Some releases drop or add a folder in the annotations; a bare name still tells, but only if one file has it and
+    the record is `alone` in having it: else a missing image would take the pixels of another one.
+    """
+    candidates = by_base.get(base(record.filename), [])
     fitting = [name for name in candidates if f"/{name}".endswith(f"/{record.filename}")]
     in_scene = [name for name in fitting if f"/{name}".endswith(f"/{record.scene}/{record.filename}")]
-    # some releases drop or add a folder in the annotations; a unique base name still tells
-    fitting = in_scene or fitting or candidates
+    fitting = in_scene or fitting
     if len(fitting) > 1:
         raise DataError(f"{record.where}: {record.filename!r} fits {', '.join(fitting[:3])}; name one in `images`")
-    return fitting[0] if fitting else None
+    if fitting:
+        return fitting[0]
+    return candidates[0] if alone and len(candidates) == 1 else None
 
 
 def drop_empty_captions(images: list[ImageRecord], exclusions: list[Exclusion]) -> list[ImageRecord]:

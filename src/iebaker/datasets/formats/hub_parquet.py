@@ -5,6 +5,7 @@ The split is the start of the file's name, as in `valid-00000-of-00001.parquet`.
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import pyarrow as pa
@@ -14,7 +15,33 @@ from iebaker.datasets.files import DataError, RawFiles
 from iebaker.datasets.formats.records import Caption, ImageRecord, parse_split, scene_of
 
 EXTENSION = ".parquet"
-COLUMNS = ("filename", "captions", "image")
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of this type come out as strings."""
+    if pa.types.is_dictionary(kind):  # as pandas writes a categorical
+        return is_text(kind.value_type)
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def is_texts(kind: pa.DataType) -> bool:
+    """Whether values of this type come out as lists of strings."""
+    return (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and is_text(kind.value_type)
+
+
+def is_image(kind: pa.DataType) -> bool:
+    """Whether this is a struct that embeds the encoded image under `bytes`."""
+    if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
+        return False
+    embedded = kind.field("bytes").type
+    return pa.types.is_binary(embedded) or pa.types.is_large_binary(embedded)
+
+
+COLUMNS = {
+    "filename": ("string", is_text),
+    "captions": ("list<string>", is_texts),
+    "image": ("struct with `bytes: binary`", is_image),
+}
 
 
 class EmbeddedImages:
@@ -36,18 +63,15 @@ class EmbeddedImages:
 def read(files: RawFiles, name: str) -> Iterator[ImageRecord]:
     """Yield the images of the parquet file `name`, with their embedded pixels; DataError names the row."""
     split = parse_split(re.split(r"[-_.]", name.rsplit("/", 1)[-1])[0], name)
-    try:
+    with errors_of(name):
         file = pq.ParquetFile(files.open(name))
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{name}: not a readable parquet file ({error})") from error
-    missing = [column for column in COLUMNS if column not in file.schema_arrow.names]
-    if missing:
-        raise DataError(f"{name}: no column {', '.join(missing)} (there: {', '.join(file.schema_arrow.names)})")
+    check_columns(file.schema_arrow, name)
     images = EmbeddedImages(file)
     row = 0
     for group in range(file.num_row_groups):
-        table = file.read_row_group(group, columns=["filename", "captions"])
-        for position, entry in enumerate(table.to_pylist()):
+        with errors_of(name):
+            entries = file.read_row_group(group, columns=["filename", "captions"]).to_pylist()
+        for position, entry in enumerate(entries):
             where = f"{name}, row {row} ({entry['filename']})"
             if entry["filename"] is None:
                 raise DataError(f"{where}: the file name is missing")
@@ -55,3 +79,23 @@ def read(files: RawFiles, name: str) -> Iterator[ImageRecord]:
             load = partial(images.load, group, position)
             yield ImageRecord(entry["filename"], split, captions, where, scene_of(entry["filename"]), load=load)
             row += 1
+
+
+@contextmanager
+def errors_of(name: str) -> Iterator[None]:
+    """Turn what pyarrow raises for a damaged file into a DataError that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{name}: not a readable parquet file ({error}); get it again") from error
+
+
+def check_columns(schema: pa.Schema, name: str) -> None:
+    """Raise DataError for a column that is missing or of another type: a string would pass as a list of letters."""
+    missing = [column for column in COLUMNS if column not in schema.names]
+    if missing:
+        raise DataError(f"{name}: no column {', '.join(missing)} (there: {', '.join(schema.names)})")
+    for column, (expected, fits) in COLUMNS.items():
+        found = schema.field(column).type
+        if not fits(found):
+            raise DataError(f"{name}: the column `{column}` is {found}, must be {expected}; convert it")

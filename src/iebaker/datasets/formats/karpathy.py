@@ -1,13 +1,22 @@
 """Karpathy's JSON, the official layout of RSICD, RSITMD, UCM-Captions and Sydney-Captions.
 
 `{"images": [{"filename", "split", "imgid", "sentences": [{"raw", "sentid"}, ...]}, ...]}`; an image may name its
-`scene`, and a sentence its kind of weak correlation, `weak` (the synthetic benchmark does both).
+`scene` (a name or a number), and a sentence its kind of weak correlation, `weak` (the synthetic benchmark does both).
+Ids, scene and weak may be null, which means absent.
 """
 
 from collections.abc import Iterator
 
 from iebaker.datasets.files import DataError, RawFiles
-from iebaker.datasets.formats.records import Caption, ImageRecord, load_json, parse_split, require, scene_of
+from iebaker.datasets.formats.records import (
+    Caption,
+    ImageRecord,
+    load_json,
+    optional,
+    parse_split,
+    require,
+    scene_of,
+)
 
 EXTENSION = ".json"
 
@@ -22,8 +31,8 @@ def read(files: RawFiles, name: str) -> Iterator[ImageRecord]:
         captions = []
         for number, sentence in enumerate(require(entry, "sentences", list, where)):
             place = f"{where}, sentences[{number}]"
-            captions.append(Caption(require(sentence, "raw", str, place), sentence.get("weak") or ""))
-            if "sentid" in sentence:
+            captions.append(Caption(require(sentence, "raw", str, place), optional(sentence, "weak", place, str)))
+            if sentence.get("sentid") is not None:
                 earlier = sentence_places.setdefault(str(sentence["sentid"]), place)
                 if earlier != place:
                     raise DataError(f"{place}: sentid {sentence['sentid']} is also that of {earlier}; ids must differ")
@@ -32,6 +41,6 @@ def read(files: RawFiles, name: str) -> Iterator[ImageRecord]:
             split=parse_split(entry.get("split"), where),
             captions=tuple(captions),
             where=where,
-            scene=entry.get("scene") or scene_of(filename),
-            identity=str(entry.get("imgid", "")),
+            scene=optional(entry, "scene", where, str, int) or scene_of(filename),
+            identity="" if entry.get("imgid") is None else str(entry["imgid"]),
         )

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from iebaker.datasets.files import DataError, RawFiles
-from iebaker.datasets.formats.records import Caption, ImageRecord, load_json, parse_split, require
+from iebaker.datasets.formats.records import Caption, ImageRecord, check_text, load_json, parse_split, require
 
 EXTENSION = ".json"
 CAPTION_KEY = re.compile(r"raw(?:_(\d+))?")
@@ -20,6 +20,7 @@ def read(files: RawFiles, name: str) -> Iterator[ImageRecord]:
     if not isinstance(classes, dict):
         raise DataError(f"{name}: must be a dictionary keyed by scene class; is `format` right?")
     for scene in classes:
+        check_text(scene, f"{name}: the class {scene!r}")
         for row, entry in enumerate(require(classes, scene, list, name)):
             where = f"{name}, {scene}[{row}]"
             filename = require(entry, "filename", str, where)
@@ -32,7 +33,7 @@ def read(files: RawFiles, name: str) -> Iterator[ImageRecord]:
                 where=where,
                 scene=scene,
                 # ids may be counted a class
-                identity=f"{scene}/{entry['imgid']}" if "imgid" in entry else "",
+                identity=f"{scene}/{entry['imgid']}" if entry.get("imgid") is not None else "",
             )
 
 

@@ -2,13 +2,14 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from iebaker.datasets.files import DataError, RawFiles
 from iebaker.datasets.formats.records import Caption, ImageRecord, parse_split, scene_of
 
 EXTENSION = ".csv"
 COLUMNS = ("filename", "title", "split")
+OPTIONAL_COLUMNS = ("scene",)
 
 
 def read(files: RawFiles, name: str) -> Iterator[ImageRecord]:
@@ -29,16 +30,15 @@ def read(files: RawFiles, name: str) -> Iterator[ImageRecord]:
 
 
 def rows(files: RawFiles, name: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield (line, row); raises DataError for malformed rows, missing columns and text that is not UTF-8."""
+    """Yield (line, row); DataError for malformed rows, missing or double columns, and text that is not UTF-8."""
     try:
         text = files.read(name).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{name}, byte {error.start}: not UTF-8 text; save it as UTF-8") from error
+    check_separator(text.partition("\n")[0], name)
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    missing = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
-    if missing:
-        raise DataError(f"{name}, line 1: no column {', '.join(missing)} (there: {reader.fieldnames}); add it")
     try:
+        check_columns(reader.fieldnames or [], name)
         for row in reader:
             if None in row or None in row.values():
                 raise DataError(
@@ -47,3 +47,20 @@ def rows(files: RawFiles, name: str) -> Iterator[tuple[int, dict[str, str]]]:
             yield reader.line_num, row
     except csv.Error as error:
         raise DataError(f"{name}, line {reader.reader.line_num}: malformed CSV ({error})") from error
+
+
+def check_separator(header: str, name: str) -> None:
+    """Raise DataError for a header that is separated by something else than commas."""
+    other = [] if "," in header else [separator for separator in ";\t|" if separator in header]
+    if other:
+        raise DataError(f"{name}, line 1: the columns are separated by {other[0]!r}; save the table with commas")
+
+
+def check_columns(header: Sequence[str], name: str) -> None:
+    """Raise DataError for a column that is missing, or that is there twice: no telling which is meant."""
+    missing = [column for column in COLUMNS if column not in header]
+    if missing:
+        raise DataError(f"{name}, line 1: no column {', '.join(missing)} (there: {header}); add it")
+    for column in (*COLUMNS, *OPTIONAL_COLUMNS):
+        if header.count(column) > 1:
+            raise DataError(f"{name}, line 1: the column {column} is there twice; rename or remove one")

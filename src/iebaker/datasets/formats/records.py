@@ -51,6 +51,9 @@ class Exclusion:
     where: str
     detail: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.filename} [{self.where}] {self.detail}".strip()
+
 
 def parse_split(value: Any, where: str) -> str:
     """train, val or test, from the names that the sources use; DataError otherwise."""
@@ -81,4 +84,26 @@ def require(entry: Any, key: str, kind: type, where: str) -> Any:
         raise DataError(f"{where}: the key {key!r} is missing; is `format` right?")
     if not isinstance(entry[key], kind):
         raise DataError(f"{where}: {key!r} must be a {kind.__name__}, not {entry[key]!r:.60}")
+    if kind is str:
+        check_text(entry[key], f"{where}: {key!r}")
     return entry[key]
+
+
+def optional(entry: dict, key: str, where: str, *kinds: type) -> str:
+    """`entry[key]` as text, "" where it is absent or null; DataError if it is of another type than these."""
+    value = entry.get(key)
+    if value is None:
+        return ""
+    if type(value) not in kinds:  # not isinstance: a truth value would pass as int
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise DataError(f"{where}: {key!r} must be a {names}, not {value!r:.60}; correct or remove it")
+    check_text(str(value), f"{where}: {key!r}")
+    return str(value)
+
+
+def check_text(text: str, where: str) -> None:
+    """Raise DataError for text that UTF-8 cannot hold: JSON's escapes can name half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{where} holds half a character, {text[error.start]!r}; correct it") from error
