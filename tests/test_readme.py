@@ -52,6 +52,9 @@ def test_ablation():
         trained, dropped = numbers["elimination"]["trained"], numbers["elimination"]["global"]["precision"]
         assert separation == f"{trained['auroc']:.3f}, {trained['auroc_other']:.3f}, {trained['auroc_sibling']:.3f}"
         assert precision == ("" if dropped is None else f"{dropped:.0%}")
+    by_seed = [map(float, measured[variant]["mR_by_seed"].split()) for variant in ("full", "baseline")]
+    leads = ", ".join(f"{full - baseline:+.1f}" for full, baseline in zip(*by_seed, strict=True))
+    assert f"with each seed ({leads})" in README
 
 
 SWEEPS = {"drop_ratio": "### Over drop ratios", "weak_rate": "### Over shares of weak captions"}
