@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 import iebaker
-from iebaker.params import NAME, ParameterError, check
+from iebaker.declarations import NAME, check
 
 # threads that wait should sleep: spinning ones bring a shared machine to a crawl (read when torch is first imported)
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -37,7 +37,7 @@ def load_params() -> dict[str, Any]:
     try:
         return check(yaml.safe_load(Path("params.yaml").read_text()))
     except yaml.YAMLError as error:
-        raise ParameterError(f"params.yaml cannot be read: {error}") from error
+        raise ValueError(f"params.yaml cannot be read: {error}") from error
 
 
 def check_name(name: str) -> str:

@@ -5,7 +5,8 @@ import sys
 import yaml
 from common import CONFIG, load_params, run, write_text
 
-from iebaker.params import canonical, resolve
+from iebaker.declarations import resolve
+from iebaker.params import canonical
 
 
 def main(corpus: str, variant: str) -> None:

@@ -6,8 +6,9 @@ import numpy as np
 from common import EVALUATION, METRICS, MODELS, SIMILARITY, load_params, run
 
 from iebaker.datasets.files import replacing
+from iebaker.declarations import similarity_of
 from iebaker.evaluation import ELIMINATION, elimination_summary, evaluate_variant
-from iebaker.params import SarParams, parse, similarity_of
+from iebaker.params import SarParams, parse
 
 
 def main(corpus: str, variant: str) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from iebaker.params import resolve
+from iebaker.declarations import resolve
 from iebaker.report import gather
 from iebaker.report.examples import OUTCOMES, SPARED, Gallery
 from iebaker.report.figures import FIGURES

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from iebaker.declarations import similarity_of
 from iebaker.evaluation import bank_of, fused, scales_of
 from iebaker.metrics.recall import Hits
-from iebaker.params import SimilarityParams, similarity_of
+from iebaker.params import SimilarityParams
 from iebaker.rerank.selection import DIRECTIONS, Selection, apply
 
 REFERENCE = "baseline"
