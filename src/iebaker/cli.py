@@ -16,7 +16,7 @@ from iebaker import rerank as sar
 from iebaker.metrics.recall import require_numbers
 from iebaker.metrics.summary import Split
 from iebaker.params import SarParams, parse
-from iebaker.rerank.selection import DIRECTIONS, HYPER_PARAMETERS
+from iebaker.rerank.selection import DIRECTIONS, HYPER_PARAMETERS, standard_deviation
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Remote-sensing image-text retrieval, evaluated.")
 SCALES_ALIKE = 3  # ratio of standard deviations; another model's matrix differs by more
@@ -152,7 +152,7 @@ def check_test(matrices: dict[str, np.ndarray], val: Path, test: Path) -> None:
     """
     if matrices["val"].shape == matrices["test"].shape and np.array_equal(matrices["val"], matrices["test"]):
         raise ValueError(f"{test}: the same matrix as {val}; re-ranking is chosen on one and measured on another")
-    deviations = {name: float(np.std(matrix, dtype=np.float64)) for name, matrix in matrices.items()}
+    deviations = {name: standard_deviation(matrix) for name, matrix in matrices.items()}
     low, high = sorted(deviations.values())
     if high > SCALES_ALIKE * low:
         typer.echo(

@@ -161,7 +161,7 @@ def select(scores: np.ndarray, image_of_text: np.ndarray, params: SarParams, ban
     if scores.dtype == np.float16:
         scores = scores.astype(np.float32)  # once, not for every member
     relevant = relevance(image_of_text)
-    deviation = _standard_deviation(scores)
+    deviation = standard_deviation(scores)
     if not deviation > 0:
         raise ValueError("scores: all are equal on validation, so there is nothing to re-rank")
     choices, table = {}, []
@@ -207,6 +207,7 @@ def _gain(
     return float(difference.mean()), float(difference.std() / np.sqrt(len(difference)))
 
 
-def _standard_deviation(scores: np.ndarray) -> float:
+def standard_deviation(scores: np.ndarray) -> float:
+    """Of all entries, block by block: the unit of beta and strength."""
     mean = sum(block.sum(dtype=np.float64) for _, block in row_blocks(scores)) / scores.size
     return float(np.sqrt(sum(np.square(block - mean).sum() for _, block in row_blocks(scores)) / scores.size))
