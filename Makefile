@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: repro test lint clean
 repro: $(VENV)/.installed
-	python pipeline/prune.py
+	iebaker prune
 	dvc repro
 
 test: $(VENV)/.installed

@@ -1,14 +1,15 @@
 """Acquire a benchmark's images and annotations as published: `download.py BENCHMARK`."""
 
-from common import DOWNLOADS, RAW, load_params, run
+from common import load_params, run
 
+from iebaker.config.params import BenchmarkParams, SyntheticParams, parse
 from iebaker.datasets import sources
-from iebaker.params import DataParams, SyntheticParams, parse
+from iebaker.layout import DOWNLOADS, RAW
 
 
 def main(benchmark: str) -> None:
     params = load_params()
-    data = parse(DataParams, params["data"].get(benchmark), f"data.{benchmark}")
+    data = parse(BenchmarkParams, params["benchmark"][benchmark], f"benchmark.{benchmark}")
     synthetic = parse(SyntheticParams, params["synthetic"], "synthetic")
     sources.acquire(benchmark, data, synthetic, RAW / benchmark, DOWNLOADS)
 

@@ -1,32 +1,26 @@
 """Write a trained model's similarity matrices for validation and test: `export_similarity.py CORPUS VARIANT SEED`."""
 
-import yaml
-from common import CONFIG, CORPORA, MODELS, PREPARED, SIMILARITY, load_params, run
+import torch
+from common import load_params, run
 
-from iebaker import export
-from iebaker.datasets.files import replacing
-from iebaker.datasets.loading import open_corpus, split_of
-from iebaker.encoding import Encoder, pick_device
-from iebaker.matrices import SPLITS
+from iebaker.atomic import replacing
+from iebaker.config.files import read_training
+from iebaker.config.params import SarParams, parse
+from iebaker.corpus.loading import open_corpus
+from iebaker.layout import CONFIG, CORPORA, MODELS, PREPARED, SIMILARITY
 from iebaker.model import factory
-from iebaker.params import SarParams, TrainingConfig, parse
+from iebaker.model.encoding import pick_device
+from iebaker.retrieval.export import export
 
 
 def main(corpus: str, variant: str, seed: str) -> None:
     place = f"{corpus}/{variant}/{seed}"
-    config = parse(TrainingConfig, yaml.safe_load((CONFIG / corpus / f"{variant}.yaml").read_text()), place)
+    config = read_training(CONFIG / corpus / variant)
     bank_size = parse(SarParams, load_params()["sar"], "sar").bank_size
-    device = pick_device(config.train.device, config.train.threads)
-    members = open_corpus(CORPORA / corpus, PREPARED)
-    model = factory.load(MODELS / place).to(device)
-    needed = config.similarity
-    encoder = Encoder(model, members, device, trim=needed.mask_padding, tokens=needed.local_loss > 0)
+    torch.set_num_threads(config.train.threads)
+    model = factory.load(MODELS / place).to(pick_device(config.train.device))
     with replacing(SIMILARITY / place) as out:
-        for index, member in enumerate(members):
-            bank = export.encode_bank(encoder, index, bank_size)
-            for split in SPLITS:
-                if split_of(member, split).captions:
-                    export.export_split(encoder, index, split, config.similarity, bank, out / member.name / split)
+        export(model, open_corpus(CORPORA / corpus, PREPARED), config.local, bank_size, out)
 
 
 if __name__ == "__main__":

@@ -2,23 +2,21 @@
 
 import json
 
-import yaml
-from common import CONFIG, CORPORA, FEATURES, LOGS, MODELS, PREPARED, RESUME, run
+from common import run
 
-from iebaker import training
-from iebaker.datasets.loading import open_corpus
-from iebaker.params import TrainingConfig, parse
+from iebaker.atomic import write_text
+from iebaker.config.files import read_training
+from iebaker.corpus.loading import open_corpus
+from iebaker.layout import CONFIG, CORPORA, FEATURES, LOGS, MODELS, PREPARED, RESUME
+from iebaker.training.fit import fit
 
 
 def main(corpus: str, variant: str, seed: str) -> None:
-    path = CONFIG / corpus / f"{variant}.yaml"
-    config = parse(TrainingConfig, yaml.safe_load(path.read_text()), str(path))
+    config = read_training(CONFIG / corpus / variant)
     members = open_corpus(CORPORA / corpus, PREPARED)
     place = f"{corpus}/{variant}/{seed}"
-    machine = training.fit(config, members, int(seed), MODELS / place, RESUME / place, FEATURES)
-    log = LOGS / f"{place}.json"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text(json.dumps(machine, indent=2) + "\n")
+    machine = fit(config, members, int(seed), MODELS / place, RESUME / place, FEATURES)
+    write_text(LOGS / f"{place}.json", json.dumps(machine, indent=2) + "\n")
     print(f"{place}: {machine}")
 
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from iebaker.config.params import DataParams, SyntheticParams
+from iebaker.corpus.loading import KEYWORDS_FILE, MANIFEST_FILE, VIEW_FILE, Member, open_corpus
+from iebaker.datasets import keywords as mining
 from iebaker.datasets import prepare, sources
-from iebaker.datasets.loading import KEYWORDS_FILE, MANIFEST_FILE, VIEW_FILE, Member, open_corpus
-from iebaker.keywords import mining
-from iebaker.params import DataParams, SyntheticParams
 
 # shared machines stall: time is no property of the code under test; and one commit gives one result, so the examples
 # are the same in every run (pytest --hypothesis-profile=explore draws new ones)

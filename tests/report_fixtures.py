@@ -13,9 +13,9 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from iebaker import eba_audit
+from iebaker.corpus.loading import Member, split_of
 from iebaker.datasets import audit
-from iebaker.datasets.loading import Member, split_of
+from iebaker.metrics import elimination as eba_audit
 from iebaker.report.results import CorpusResults, open_results
 
 QUALITY = {"baseline": 1.0, "eba-decoupled": 1.3, "full": 1.6}

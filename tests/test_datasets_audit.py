@@ -10,7 +10,8 @@ from datasets_builders import RSICD, needs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iebaker.datasets import audit, manifest
+from iebaker.corpus import manifest
+from iebaker.datasets import audit
 from iebaker.datasets.files import RawFiles
 from iebaker.datasets.formats import karpathy, plain_csv
 from iebaker.metrics.ceiling import caption_ceiling

@@ -22,10 +22,11 @@ from datasets_builders import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iebaker.config.params import DataParams
 from iebaker.datasets import formats
-from iebaker.datasets.files import DataError, check_relative
+from iebaker.datasets.files import check_relative
 from iebaker.datasets.formats.records import scene_of
-from iebaker.params import DataParams
+from iebaker.errors import IebakerError
 
 
 def read(raw, **params):
@@ -69,7 +70,7 @@ def test_nwpu_with_its_known_missing_image(tmp_path):
     write_images(tmp_path / "NWPU_images", ["airplane/airplane_110.jpg", "tennis_court/tennis_court_1.jpg"])
     (tmp_path / "dataset_nwpu.json").write_text(json.dumps(annotations))
     with pytest.raises(
-        DataError,
+        IebakerError,
         match=r"caption without image: airplane_111\.jpg \[dataset_nwpu\.json, airplane\[1\].*`missing: exclude`",
     ):
         read(tmp_path, format="nwpu")
@@ -136,7 +137,7 @@ def test_parquet_with_embedded_images(tmp_path):
 )
 def test_parquet_errors(tmp_path, name, message):
     write_parquet(tmp_path / name, [("a_1.jpg", b"")] * 2)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(IebakerError, match=message):
         read(tmp_path, format="parquet")
 
 
@@ -153,7 +154,7 @@ PARQUET_TYPES = {
 def test_parquet_columns_of_another_type(tmp_path, case):
     columns, message = PARQUET_TYPES[case]
     write_parquet(tmp_path / "train-0.parquet", [("a_1.jpg", b""), ("a_2.jpg", b"")], **columns)
-    with pytest.raises(DataError, match=rf"^train-0\.parquet: the column {message}"):
+    with pytest.raises(IebakerError, match=rf"^train-0\.parquet: the column {message}"):
         read(tmp_path, format="parquet")
 
 
@@ -175,7 +176,7 @@ def test_damaged_parquet_names_the_file(tmp_path):
     content = bytearray(file.read_bytes())
     content[4:200] = b"\xff" * 196
     file.write_bytes(content)
-    with pytest.raises(DataError, match=r"^train-0\.parquet: not a readable parquet file \("):
+    with pytest.raises(IebakerError, match=r"^train-0\.parquet: not a readable parquet file \("):
         read(tmp_path, format="parquet")
 
 
@@ -234,7 +235,7 @@ def test_karpathy_errors_name_file_and_row(tmp_path, case, missing):
     change, message = KARPATHY_ERRORS[case]
     write_images(tmp_path)
     (tmp_path / "d.json").write_text(json.dumps(broken(change)))
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(IebakerError, match=message):
         read(tmp_path, missing=missing)
 
 
@@ -269,7 +270,7 @@ def test_nwpu_half_characters_and_nulls(tmp_path, change, message):
     if message is None:
         assert {image.identity for image in read(tmp_path, format="nwpu").images} == {""}
         return
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(IebakerError, match=message):
         read(tmp_path, format="nwpu")
 
 
@@ -295,31 +296,33 @@ def test_nwpu_half_characters_and_nulls(tmp_path, change, message):
 )  # fmt: skip
 def test_malformed_files_name_the_line(tmp_path, format, content, message):
     (tmp_path / ("d.csv" if format == "csv" else "d.json")).write_text(content)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(IebakerError, match=message):
         read(tmp_path, format=format)
 
 
 @pytest.mark.parametrize("damage", ["encrypted", "method", "content"])
 def test_annotations_that_the_zip_does_not_give(tmp_path, damage):
     write_zip(tmp_path / "all.zip", {"d.json": json.dumps(karpathy()).encode()}, damage)
-    with pytest.raises(DataError, match=r"^all\.zip/d\.json: cannot be read \(.*\); unpack the zip by hand, or get it"):
+    with pytest.raises(
+        IebakerError, match=r"^all\.zip/d\.json: cannot be read \(.*\); unpack the zip by hand, or get it"
+    ):
         read(tmp_path)
 
 
 def test_text_that_is_not_utf8(tmp_path):
     (tmp_path / "d.csv").write_bytes("filename,title,split\na.jpg,caf\xe9,test".encode("latin1"))
-    with pytest.raises(DataError, match=r"d\.csv, byte 30: not UTF-8"):
+    with pytest.raises(IebakerError, match=r"d\.csv, byte 30: not UTF-8"):
         read(tmp_path, format="csv")
 
 
 def test_which_annotations_and_which_image(tmp_path):
     write_source(tmp_path)
     (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(DataError, match=r"which of dataset\.json, other\.json\? Name it in `annotations`"):
+    with pytest.raises(IebakerError, match=r"which of dataset\.json, other\.json\? Name it in `annotations`"):
         read(tmp_path)
     write_images(tmp_path / "copy")
     with pytest.raises(
-        DataError, match=r"'airport_1\.jpg' fits copy/airport_1\.jpg, images/airport_1\.jpg; name one in `images`"
+        IebakerError, match=r"'airport_1\.jpg' fits copy/airport_1\.jpg, images/airport_1\.jpg; name one in `images`"
     ):
         read(tmp_path, annotations="dataset.json")
     assert len(read(tmp_path, annotations="dataset.json", images="copy").images) == 4
@@ -372,7 +375,7 @@ def test_a_missing_image_never_takes_the_file_of_another(tmp_path, rows, images,
 def test_one_file_for_two_names(tmp_path, missing):
     write_folders(tmp_path, [("airport_0.jpg", "train"), ("images/airport_0.jpg", "test")], ["airport_0.jpg"])
     message = r"line 3 \(images/airport_0\.jpg\): images/airport_0\.jpg is also the image of d\.csv, line 2 \(airport_0"
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(IebakerError, match=message):
         read(tmp_path, format="csv", missing=missing)
 
 
@@ -381,7 +384,7 @@ def test_extensions_that_are_not_read(tmp_path):
         tmp_path, [("a_1.gif", "train"), ("b/2.jp2", "train"), ("a_3.JPG", "test")], ["a_1.gif", "2.jp2", "a_3.JPG"]
     )
     with pytest.raises(
-        DataError, match=r"unreadable image: a_1\.gif \[d\.csv, line 2.*\.gif is not read; convert .*\.jpg, \.jpeg"
+        IebakerError, match=r"unreadable image: a_1\.gif \[d\.csv, line 2.*\.gif is not read; convert .*\.jpg, \.jpeg"
     ):
         read(tmp_path, format="csv")
     records = read(tmp_path, format="csv", missing="exclude")
@@ -391,7 +394,7 @@ def test_extensions_that_are_not_read(tmp_path):
 def test_all_images_missing_shows_one(tmp_path):
     write_folders(tmp_path, [("a_1.jpg", "train"), ("a_2.jpg", "train")], [])
     with pytest.raises(
-        DataError, match=r"`images` right\? The first: caption without image: a_1\.jpg \[d\.csv, line 2"
+        IebakerError, match=r"`images` right\? The first: caption without image: a_1\.jpg \[d\.csv, line 2"
     ):
         read(tmp_path, format="csv", missing="exclude")
 
@@ -402,7 +405,9 @@ def test_everything_missing_is_refused_or_counted(tmp_path):
     annotations["images"][1]["sentences"] = [{"raw": ""}]
     write_source(tmp_path, annotations)
     (tmp_path / "images/river_4.jpg").rename(tmp_path / "images/unknown_9.jpg")
-    with pytest.raises(DataError, match=r"caption without image: river_4\.jpg .*image without caption.*empty caption"):
+    with pytest.raises(
+        IebakerError, match=r"caption without image: river_4\.jpg .*image without caption.*empty caption"
+    ):
         read(tmp_path)
     records = read(tmp_path, missing="exclude")
     assert [(image.filename, len(image.captions)) for image in records.images] == [
@@ -435,7 +440,7 @@ def test_validation_share_depends_on_names_alone(tmp_path):
 
 
 def test_validation_share_beside_an_official_split(tmp_path):
-    with pytest.raises(DataError, match="validation_share=0.1, but the source marks 1 images as val; set it to 0"):
+    with pytest.raises(IebakerError, match="validation_share=0.1, but the source marks 1 images as val; set it to 0"):
         read(write_source(tmp_path), validation_share=0.1)
 
 
@@ -452,7 +457,7 @@ def test_names_that_pass_stay_inside(parts):
     name = "/".join(parts)
     try:
         check_relative(name, "here")
-    except DataError:
+    except IebakerError:
         assert ".." in parts or name.startswith("/") or name in ("", ".") or not name.strip("/.")
     else:
         assert ".." not in parts and not name.startswith("/")

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from iebaker.datasets import manifest, prepare
-from iebaker.datasets.files import DataError
-from iebaker.params import DataParams
+from iebaker.config.params import DataParams
+from iebaker.corpus import manifest
+from iebaker.datasets import prepare
+from iebaker.errors import IebakerError
 
 
 def run(tmp_path, source, name="prepared", **params):
@@ -59,7 +60,7 @@ def damaged_source(folder):
 
 def test_unreadable_images_are_refused_by_name(tmp_path):
     with pytest.raises(
-        DataError, match=r"unreadable image: airport_1\.jpg \[dataset\.json, images\[0\].*truncated.*river_4"
+        IebakerError, match=r"unreadable image: airport_1\.jpg \[dataset\.json, images\[0\].*truncated.*river_4"
     ):
         run(tmp_path, damaged_source(tmp_path / "source"))
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
@@ -81,7 +82,7 @@ def test_no_readable_image_at_all(tmp_path):
     for image in (source / "images").iterdir():
         image.write_text("version https://git-lfs.github.com/spec/v1")
     with pytest.raises(
-        DataError, match=r"no readable image; the first: unreadable image: airport_1\.jpg \[.*\] cannot ident"
+        IebakerError, match=r"no readable image; the first: unreadable image: airport_1\.jpg \[.*\] cannot ident"
     ):
         run(tmp_path, source, missing="exclude")
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
@@ -94,7 +95,7 @@ def test_pixels_of_more_than_8_bits_are_unreadable(tmp_path, mode, kind):
     source = write_source(tmp_path / "source")
     Image.fromarray((noise(0)[..., 0] * 200.0).astype(mode)).save(source / "images/airport_1.jpg", kind)
     with pytest.raises(
-        DataError, match=r"unreadable image: airport_1\.jpg .*16-bit or float pixels .*convert to 8 bits"
+        IebakerError, match=r"unreadable image: airport_1\.jpg .*16-bit or float pixels .*convert to 8 bits"
     ):
         run(tmp_path, source)
     assert run(tmp_path, source, missing="exclude")[0]["excluded"] == {"unreadable image": 1}
@@ -104,7 +105,7 @@ def test_image_too_large_to_decode(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1024)
     source = write_source(tmp_path / "source")
     (source / "images/airport_1.jpg").write_bytes(encoded(0, width=50, height=41))
-    with pytest.raises(DataError, match=r"unreadable image: airport_1\.jpg .*2050 pixels.* exceeds limit"):
+    with pytest.raises(IebakerError, match=r"unreadable image: airport_1\.jpg .*2050 pixels.* exceeds limit"):
         run(tmp_path, source)
 
 
@@ -116,7 +117,9 @@ def test_images_that_the_zip_does_not_give(tmp_path, damage):
     good, *bad = karpathy()["images"]
     write_zip(source / "a.zip", {good["filename"]: encoded(0)})
     write_zip(source / "b.zip", {image["filename"]: encoded(1) for image in bad}, damage)
-    with pytest.raises(DataError, match=r"unreadable image: port_2\.jpg \[d\.json.*b\.zip/port_2\.jpg: cannot be read"):
+    with pytest.raises(
+        IebakerError, match=r"unreadable image: port_2\.jpg \[d\.json.*b\.zip/port_2\.jpg: cannot be read"
+    ):
         run(tmp_path, source)
     assert run(tmp_path, source, missing="exclude")[0]["excluded"] == {"unreadable image": 3}
 
@@ -242,5 +245,5 @@ def test_manifest_survives_the_file(tmp_path):
     ],
 )
 def test_what_is_no_manifest(tmp_path, changes, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(IebakerError, match=message):
         manifest.write(table(**changes), tmp_path / "m.parquet")

@@ -11,9 +11,10 @@ from datasets_builders import encoded, karpathy, write_images, write_source, wri
 from pydantic import ValidationError
 from werkzeug import Response
 
+from iebaker.config.params import DataParams, SyntheticParams
 from iebaker.datasets import sources
-from iebaker.datasets.files import DataError, RawFiles
-from iebaker.params import DataParams, SyntheticParams
+from iebaker.datasets.files import RawFiles
+from iebaker.errors import IebakerError
 
 CONTENT = json.dumps(karpathy()).encode()
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -53,7 +54,9 @@ def test_url_source_gives_the_raw_folder(tmp_path, httpserver, url):
 def test_corrupted_download_is_refused_and_earlier_results_stay(tmp_path, httpserver, url):
     raw = acquire(tmp_path, source=url, sha256=SHA256)
     finished = sources.download(url, SHA256, tmp_path / "downloads")
-    with pytest.raises(DataError, match=r"data\.mine\.source: http.*SHA-256 is .*set data\.mine\.source to the folder"):
+    with pytest.raises(
+        IebakerError, match=r"data\.mine\.source: http.*SHA-256 is .*set data\.mine\.source to the folder"
+    ):
         acquire(tmp_path, source=url, sha256="0" * 64)
     assert (raw / "data.json").read_bytes() == CONTENT == finished.read_bytes()
     assert not partial_of(tmp_path / "downloads", url, "data.json").exists()
@@ -81,7 +84,7 @@ def ranged(content, etag='"1"', cut=None):
 def test_interrupted_download_continues(tmp_path, httpserver):
     url = httpserver.url_for("/file.zip")
     httpserver.expect_oneshot_request("/file.zip").respond_with_handler(ranged(CONTENT, cut=100))
-    with pytest.raises(DataError, match=r"ended after 100 of .*100 bytes so far kept"):
+    with pytest.raises(IebakerError, match=r"ended after 100 of .*100 bytes so far kept"):
         sources.download(url, SHA256, tmp_path)
     assert partial_of(tmp_path, url, "file.zip").read_bytes() == CONTENT[:100]
     handler = ranged(CONTENT)
@@ -114,7 +117,9 @@ def test_partial_that_is_already_whole(tmp_path, httpserver):
 
 def test_missing_on_the_server(tmp_path, httpserver):
     httpserver.expect_request("/data.json").respond_with_data("gone", status=404)
-    with pytest.raises(DataError, match=r"http://.*/data\.json: the server answered 404 .*by hand and set data\.mine"):
+    with pytest.raises(
+        IebakerError, match=r"http://.*/data\.json: the server answered 404 .*by hand and set data\.mine"
+    ):
         acquire(tmp_path, source=httpserver.url_for("/data.json"))
 
 
@@ -124,7 +129,7 @@ def test_server_away_keeps_raw_and_says_what_to_do(tmp_path):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-    with pytest.raises(DataError, match=rf"http://127\.0\.0\.1:{port}/a\.zip: no answer .*by hand"):
+    with pytest.raises(IebakerError, match=rf"http://127\.0\.0\.1:{port}/a\.zip: no answer .*by hand"):
         acquire(tmp_path, source=f"http://127.0.0.1:{port}/a.zip")
     assert sorted(path.relative_to(raw) for path in raw.rglob("*")) == before
 
@@ -132,13 +137,13 @@ def test_server_away_keeps_raw_and_says_what_to_do(tmp_path):
 def test_slow_server_times_out(tmp_path, httpserver, monkeypatch):
     monkeypatch.setattr(sources, "TIMEOUT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        with pytest.raises(DataError, match="no answer .*timed out"):
+        with pytest.raises(IebakerError, match="no answer .*timed out"):
             sources.download(f"http://127.0.0.1:{silent.getsockname()[1]}/a.zip", "", tmp_path)
 
 
 def test_web_page_instead_of_an_archive(tmp_path, httpserver):
     httpserver.expect_request("/RSICD.zip").respond_with_data("<!DOCTYPE html><title>log in</title>")
-    with pytest.raises(DataError, match=r"RSICD\.zip: not a readable zip .*web page"):
+    with pytest.raises(IebakerError, match=r"RSICD\.zip: not a readable zip .*web page"):
         acquire(tmp_path, source=httpserver.url_for("/RSICD.zip"))
 
 
@@ -177,7 +182,7 @@ def test_unusable_local_sources(tmp_path, monkeypatch, params, message):
     monkeypatch.chdir(tmp_path)
     write_source(tmp_path / "source")
     (tmp_path / "images.rar").write_bytes(b"Rar!")
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(IebakerError, match=message):
         acquire(tmp_path, **params)
     assert not (tmp_path / "raw/mine").exists()
 
@@ -186,7 +191,7 @@ def test_unusable_local_sources(tmp_path, monkeypatch, params, message):
 def test_no_source(tmp_path, monkeypatch, source):
     monkeypatch.chdir(write_source(tmp_path / "source"))
     params = DataParams(source="x").model_copy(update={"source": source})
-    with pytest.raises(DataError, match=r"^data\.mine\.source: is empty; name "):
+    with pytest.raises(IebakerError, match=r"^data\.mine\.source: is empty; name "):
         sources.acquire("mine", params, SyntheticParams(), tmp_path / "raw/mine", tmp_path / "downloads")
     assert not (tmp_path / "raw").exists()
 
@@ -200,7 +205,7 @@ def test_source_in_the_folder_that_is_overwritten(tmp_path, place, through):
     (raw.parent / "away").symlink_to(tmp_path / "source")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(
-        DataError, match=r"^data\.mine\.source: .* lies in .*/raw, which the pipeline overwrites; move it"
+        IebakerError, match=r"^data\.mine\.source: .* lies in .*/raw, which the pipeline overwrites; move it"
     ):
         acquire(tmp_path, source=["source", str(tmp_path / through / place)])
     assert sorted(tmp_path.rglob("*")) == before
@@ -223,7 +228,7 @@ def test_links_that_lead_nowhere_or_back(tmp_path, links, message):
     for name, target in links.items():
         (source / name).parent.mkdir(exist_ok=True)
         (source / name).symlink_to(target)
-    with pytest.raises(DataError, match=rf"^data\.mine\.source: .*{message}"):
+    with pytest.raises(IebakerError, match=rf"^data\.mine\.source: .*{message}"):
         acquire(tmp_path, source=str(source))
     assert not (tmp_path / "raw/mine").exists()
 
@@ -241,7 +246,7 @@ def test_links_to_files_and_folders_are_followed(tmp_path):
 def test_zip_members_that_leave_the_folder(tmp_path, member):
     write_images(tmp_path / "source")
     write_zip(tmp_path / "source/images.zip", {member: encoded(0)})
-    with pytest.raises(DataError, match=r"images\.zip: file name .* is not a plain relative path"):
+    with pytest.raises(IebakerError, match=r"images\.zip: file name .* is not a plain relative path"):
         acquire(tmp_path, source=str(tmp_path / "source"))
 
 

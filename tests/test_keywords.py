@@ -8,11 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iebaker.keywords.masking import KeywordMasker
-from iebaker.keywords.mining import STOP_WORDS, mine, words
+from iebaker.config.params import KerParams
+from iebaker.datasets.keywords import STOP_WORDS, mine, words
+from iebaker.method.masking import KeywordMasker
 from iebaker.model.compat import open_clip
 from iebaker.model.tokens import Tokenizer
-from iebaker.params import KerParams
 from iebaker.report import gather, plots
 
 PARITY = Path(__file__).parent / "fixtures" / "parity"

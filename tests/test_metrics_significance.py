@@ -4,13 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iebaker.metrics.recall import Hits, recalls
-from iebaker.metrics.significance import (
-    bootstrap_interval,
-    compare,
-    holm,
-    image_contributions,
-    permutation_test,
-)
+from iebaker.metrics.significance import bootstrap_interval, compare, holm, image_contributions, permutation_test
 
 
 def random_hits(generator, owner, rate=0.4):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from iebaker.metrics.recall import Hits
-from iebaker.metrics.summary import Split
+from iebaker.metrics.summary import SplitMetrics
 
 SCORE_KEYS = ["mR", "mR_std", "mR_low", "mR_high", "i2t_R@1", "i2t_R@5", "i2t_R@10", "t2i_R@1", "t2i_R@5", "t2i_R@10"]
 
@@ -12,7 +12,7 @@ SCORE_KEYS = ["mR", "mR_std", "mR_low", "mR_high", "i2t_R@1", "i2t_R@5", "i2t_R@
 @pytest.fixture
 def split():
     captions = [f"image {i // 2} caption {j}" for i in range(30) for j in range(4)]  # images in pairs share all
-    return Split(np.repeat(np.arange(30), 4), captions)
+    return SplitMetrics(np.repeat(np.arange(30), 4), captions)
 
 
 def matrices(seeds):
@@ -44,7 +44,7 @@ def test_one_seed_has_no_deviation_and_seeds_have_the_sample_one(split):
 
 
 def test_without_captions_only_strict_numbers():
-    split = Split(np.repeat(np.arange(30), 4))
+    split = SplitMetrics(np.repeat(np.arange(30), 4))
     scores = matrices(1)[0]
     measured = split.measure("plain", scores, scores)
     assert list(measured) == ["plain"]

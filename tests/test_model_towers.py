@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from iebaker.model.adapters import TowerError
+from iebaker.errors import IebakerError
 from iebaker.model.compat import open_clip
 from iebaker.model.preprocess import Preprocess
 from iebaker.model.tokens import Tokenizer
@@ -179,14 +179,14 @@ def test_resnet_token_is_what_a_map_of_that_position_alone_would_give():
     ],
 )
 def test_towers_without_pooled_vector_or_tokens_are_refused(vision, text, words):
-    with pytest.raises(TowerError, match=words):
+    with pytest.raises(IebakerError, match=words):
         build(vision, text)
 
 
 def test_unknown_family_is_refused_by_name():
     clip = open_clip.CustomTextCLIP(WIDTH, dict(VIT), dict(CLIP_TEXT))
     clip.visual = torch.nn.Identity()
-    with pytest.raises(TowerError, match="no adapter for open_clip's Identity"):
+    with pytest.raises(IebakerError, match="no adapter for open_clip's Identity"):
         RetrievalModel(clip, clip_tokenizer(), Preprocess(32, (0,) * 3, (1,) * 3), "odd", {"embed_dim": WIDTH})
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from iebaker.errors import IebakerError
 from iebaker.report import sweep
 
 WEAK_RATE = "synthetic.weak_rate"
@@ -58,7 +59,7 @@ def test_of_a_repeated_experiment_the_newest_counts():
 
 def test_other_settings_are_those_asked_for():
     longer = revision(0.4, mr=90.0, train={"epochs": 20})
-    with pytest.raises(sweep.SweepError):
+    with pytest.raises(IebakerError):
         sweep.collect(shown(longer), WEAK_RATE, "full")
     assert set(sweep.collect(shown(longer), WEAK_RATE, "full", {"train.epochs": 20})["mR"]) == {90.0}
 
@@ -66,13 +67,13 @@ def test_other_settings_are_those_asked_for():
 @pytest.mark.parametrize("state", ["queued", "running", "failed"])
 def test_what_is_not_finished_does_not_count(state):
     """DVC shows it with the metrics of the commit it starts from."""
-    with pytest.raises(sweep.SweepError):
+    with pytest.raises(IebakerError):
         sweep.collect(shown(revision(0.4), state=state), WEAK_RATE, "full")
     assert len(sweep.collect(shown(revision(0.4), state="success"), WEAK_RATE, "full")) == 2
 
 
 def test_nothing_to_collect_is_said():
-    with pytest.raises(sweep.SweepError, match="variant ker"):
+    with pytest.raises(IebakerError, match="variant ker"):
         sweep.collect(shown(), WEAK_RATE, "ker")
 
 

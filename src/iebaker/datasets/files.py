@@ -4,45 +4,26 @@ import io
 import lzma
 import os
 import re
-import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from iebaker.errors import IebakerError
+
 # what reading a damaged, encrypted (RuntimeError) or exotically packed (NotImplementedError) member can raise
 UNPACKING_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError)
-
-
-class DataError(ValueError):
-    """Something is wrong with a benchmark's files; the message says what, where, and what to do about it."""
 
 
 def check_relative(name: str, where: str) -> None:
     """Refuse a file name that could leave the folder it belongs to.
 
     Raises:
-        DataError: for absolute names, drive letters, backslashes and '..'.
+        IebakerError: for absolute names, drive letters, backslashes and '..'.
     """
     path = PurePosixPath(name)
     if not path.parts or path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:|.*\\", name):
-        raise DataError(f"{where}: file name {name!r} is not a plain relative path; correct the source")
-
-
-@contextmanager
-def replacing(destination: Path) -> Iterator[Path]:
-    """An empty folder to fill, which takes the place of `destination` if the block succeeds and vanishes if not."""
-    partial = destination.with_name(f".{destination.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a killed run
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        shutil.rmtree(destination, ignore_errors=True)
-        partial.rename(destination)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        raise IebakerError(f"{where}: file name {name!r} is not a plain relative path; correct the source")
 
 
 class RawFiles:
@@ -51,7 +32,7 @@ class RawFiles:
     Archives stay packed: one large file is faster to copy, hash and cache than tens of thousands of small ones.
 
     Raises:
-        DataError: for a damaged zip, or one whose members would leave the folder.
+        IebakerError: for a damaged zip, or one whose members would leave the folder.
     """
 
     def __init__(self, folder: Path):
@@ -70,7 +51,7 @@ class RawFiles:
         try:
             archive = self._archives[name] = zipfile.ZipFile(self.folder / name)
         except (zipfile.BadZipFile, NotImplementedError) as error:
-            raise DataError(
+            raise IebakerError(
                 f"{name}: not a readable zip ({error}). Links of file lockers often give a web page instead; "
                 "download it by hand and make `source` that file"
             ) from error
@@ -93,7 +74,7 @@ class RawFiles:
         """The content of one file.
 
         Raises:
-            DataError: if a zip does not give it: damaged, encrypted, or packed by an unknown method.
+            IebakerError: if a zip does not give it: damaged, encrypted, or packed by an unknown method.
         """
         archive, member = self._places[name]
         if not archive:
@@ -101,7 +82,7 @@ class RawFiles:
         try:
             return self._archives[archive].read(member)
         except UNPACKING_ERRORS as error:
-            raise DataError(f"{name}: cannot be read ({error}); unpack the zip by hand, or get it again") from error
+            raise IebakerError(f"{name}: cannot be read ({error}); unpack the zip by hand, or get it again") from error
 
     def open(self, name: str) -> BinaryIO:
         """One file for random access; a packed one is held in memory."""

@@ -4,36 +4,35 @@ import hashlib
 import io
 import json
 import os
-import struct
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 import imagehash
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
+from PIL import Image
 from tqdm import tqdm
 
-from iebaker.datasets import formats, manifest
-from iebaker.datasets.files import UNPACKING_ERRORS, DataError, replacing
+from iebaker import images
+from iebaker.atomic import replacing
+from iebaker.config.params import BenchmarkParams
+from iebaker.corpus import manifest
+from iebaker.corpus.loading import PIXELS_FILE, SUMMARY_FILE
+from iebaker.datasets import formats
+from iebaker.datasets.files import UNPACKING_ERRORS
 from iebaker.datasets.formats import Exclusion, ImageRecord
-from iebaker.params import DataParams
+from iebaker.errors import IebakerError
 
-PIXELS_FILE = "pixels.npy"
-SUMMARY_FILE = "summary.json"
 # images in memory at a time
 CHUNK = 256
-# longest side that is enlarged, in short sides: a strip of 1 x 65000 pixels would grow to gigabytes
-STRIP = 32
 # what reading a damaged file can raise, from the archive, the decompressor and Pillow's decoders
-UNREADABLE = (*UNPACKING_ERRORS, SyntaxError, struct.error, Image.DecompressionBombError)
+UNREADABLE = (*UNPACKING_ERRORS, *images.UNREADABLE)
 
 
-def prepare(raw: Path, params: DataParams, destination: Path) -> dict:
+def prepare(raw: Path, params: BenchmarkParams, destination: Path) -> dict:
     """Decode every image once and write the benchmark in the form that loading wants.
 
     Writes `manifest.parquet` (see `manifest.SCHEMA`), `pixels.npy` ((N, S, S, 3) uint8 RGB, S = `image_size`) and
@@ -43,7 +42,8 @@ def prepare(raw: Path, params: DataParams, destination: Path) -> dict:
         The summary: images and captions per split, exclusions, SHA-256 of the manifest's content and of the pixels.
 
     Raises:
-        DataError: see `formats.read`; also for unreadable images, unless `missing` is "exclude", and if none is left.
+        IebakerError: see `formats.read`; also for unreadable images, unless `missing` is "exclude", and if none is
+            left.
     """
     records = formats.read(params, raw)
     exclusions = list(records.exclusions)
@@ -54,7 +54,7 @@ def prepare(raw: Path, params: DataParams, destination: Path) -> dict:
         formats.refuse_exclusions(exclusions, params)
         if not readable:
             first = exclusions[len(records.exclusions)]
-            raise DataError(f"{raw}: no readable image; the first: {first}. Mend the source, or correct `images`")
+            raise IebakerError(f"{raw}: no readable image; the first: {first}. Mend the source, or correct `images`")
         table = build_manifest(readable, hashes)
         manifest.write(table, folder / manifest.FILE)
         summary = summarise(table, exclusions, pixels_sha256)
@@ -123,38 +123,10 @@ def decode(content: bytes | Exception, size: int) -> tuple[bytes, int] | Excepti
     if isinstance(content, Exception):
         return content
     try:
-        with Image.open(io.BytesIO(content)) as encoded:
-            if encoded.mode.startswith(("I", "F")):
-                # Pillow would cut the values off at 255
-                raise DataError(f"16-bit or float pixels (mode {encoded.mode}): convert to 8 bits")
-            image = encoded.convert("RGB")
+        image = images.decode(io.BytesIO(content))
     except UNREADABLE as error:
         return error
-    turn_upright(image)
-    return square(image, size).tobytes(), perceptual_hash(image)
-
-
-def turn_upright(image: Image.Image) -> None:
-    """Turn the pixels as the EXIF orientation says, in place; nothing changes without the tag."""
-    with suppress(Exception):  # whatever a parser of broken metadata raises, it must not cost good pixels
-        ImageOps.exif_transpose(image, in_place=True)
-
-
-def square(image: Image.Image, size: int) -> Image.Image:
-    """Resize the shorter side to `size` (bicubic, antialiased) and cut out the centre; untouched if it fits."""
-    short = min(image.size)
-    scale = size / short
-    if scale > 1 and max(image.size) > STRIP * short:
-        image = centre(image, [min(side, STRIP * short) for side in image.size])
-    if scale != 1:
-        image = image.resize([max(size, round(side * scale)) for side in image.size], Image.Resampling.BICUBIC)
-    return centre(image, (size, size))
-
-
-def centre(image: Image.Image, size: Sequence[int]) -> Image.Image:
-    """Cut out the middle, `size` = (width, height)."""
-    left, top = ((side - kept) // 2 for side, kept in zip(image.size, size, strict=True))
-    return image.crop((left, top, left + size[0], top + size[1]))
+    return images.square(image, size).tobytes(), perceptual_hash(image)
 
 
 def perceptual_hash(image: Image.Image) -> int:

@@ -5,10 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from iebaker.metrics.ceiling import caption_ceiling, tied_ceiling
-from iebaker.metrics.recall import Hits, hits, recalls, relevance
+from iebaker.metrics.recall import Hits, hits, recalls, relevance, rounded
 from iebaker.metrics.significance import bootstrap_interval
-
-DIGITS = 4  # a query of NWPU-Captions weighs 0.006 percent, ties a fraction of it
 
 
 def summarise(hits_of_seeds: Sequence[Hits], image_of_text: np.ndarray) -> dict[str, float | None]:
@@ -24,7 +22,7 @@ def summarise(hits_of_seeds: Sequence[Hits], image_of_text: np.ndarray) -> dict[
     return rounded({"mR": mean.pop("mR"), "mR_std": deviation, "mR_low": low, "mR_high": high, **mean})
 
 
-class Split:
+class SplitMetrics:
     """One evaluation split: what counts as a hit, strictly and leniently, computed once for all seeds and matrices.
 
     Args:
@@ -56,8 +54,3 @@ class Split:
             result["ceiling"] = rounded(caption_ceiling(self.captions, self.image_of_text))
             result["ceiling_tied"] = rounded(tied_ceiling(self.captions, self.image_of_text))
         return result
-
-
-def rounded(values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Plain floats with DIGITS decimals, so that differences below a query's weight don't show up as changes."""
-    return {key: None if value is None else round(float(value), DIGITS) for key, value in values.items()}

@@ -10,11 +10,8 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
 
+from iebaker.errors import IebakerError
 from iebaker.model.compat import open_clip
-
-
-class TowerError(ValueError):
-    """A tower of open_clip that gives no pooled vector or no tokens in the joint space."""
 
 
 class Trunk(NamedTuple):
@@ -52,9 +49,9 @@ class VisionTransformer:
 
     def __init__(self, visual: nn.Module) -> None:
         if visual.attn_pool is not None and visual.attn_pool_contrastive is not None:
-            raise TowerError(f"attentional_pool={visual.attn_pool_type!r} has no joint projection; use true or none")
+            raise IebakerError(f"attentional_pool={visual.attn_pool_type!r} has no joint projection; use true or none")
         if visual.pool_type == "none":
-            raise TowerError("vision_cfg.pool_type 'none' gives no pooled vector; use 'tok' or 'avg'")
+            raise IebakerError("vision_cfg.pool_type 'none' gives no pooled vector; use 'tok' or 'avg'")
         self.visual = visual
 
     def trunk(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,7 +118,7 @@ class Timm:
         self.prefix = getattr(self.model, "num_prefix_tokens", 0)
         self.channels_last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
         if hasattr(visual.head, "pool"):
-            raise TowerError("timm_pool 'abs_attn' and 'rot_attn' give no projected tokens; use 'avg' or 'map'")
+            raise IebakerError("timm_pool 'abs_attn' and 'rot_attn' give no projected tokens; use 'avg' or 'map'")
 
     def trunk(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         features = self.model.forward_features(inputs)
@@ -161,7 +158,9 @@ class TextTransformer:
 
     def __init__(self, text: nn.Module) -> None:
         if text.pool_type == "none" and text.cls_emb is None:
-            raise TowerError("text_cfg.pool_type 'none' gives no pooled vector; use 'argmax', 'eos', 'first' or 'last'")
+            raise IebakerError(
+                "text_cfg.pool_type 'none' gives no pooled vector; use 'argmax', 'eos', 'first' or 'last'"
+            )
         self.text = text
         # nothing attends to or pools what follows the end token; not so for SigLIP ('last') and CoCa (class token)
         causal = text.attn_mask is not None
@@ -229,9 +228,9 @@ def adapt(tower: nn.Module, adapters: dict[str, type]) -> Adapter:
     """The adapter of `tower`'s family.
 
     Raises:
-        TowerError: for a family without adapter, or a configuration without pooled vector.
+        IebakerError: for a family without adapter, or a configuration without pooled vector.
     """
     family = type(tower).__name__
     if family not in adapters:
-        raise TowerError(f"no adapter for open_clip's {family}; there: {', '.join(adapters)}")
+        raise IebakerError(f"no adapter for open_clip's {family}; there: {', '.join(adapters)}")
     return adapters[family](tower)

@@ -10,12 +10,13 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import nn
 
+from iebaker.config.params import ModelParams
+from iebaker.errors import IebakerError
 from iebaker.model import packaged
 from iebaker.model.compat import open_clip
 from iebaker.model.preprocess import Preprocess
 from iebaker.model.tokens import Tokenizer
 from iebaker.model.towers import RetrievalModel
-from iebaker.params import ModelParams
 
 CONFIGS = Path(__file__).parent / "configs"
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".npz")
@@ -31,10 +32,6 @@ CONFIG_FILE = "open_clip_config.json"
 open_clip.add_model_config(CONFIGS)
 
 
-class ModelError(ValueError):
-    """A model that cannot be made from its parameters; the message says what to change."""
-
-
 def create(params: ModelParams) -> RetrievalModel:
     """The model that `params` name, its trunks locked as they say.
 
@@ -45,14 +42,14 @@ def create(params: ModelParams) -> RetrievalModel:
     with a tag this is checked, a file does not tell.
 
     Raises:
-        ModelError: for unknown names, weights that are missing, unreachable, or belong to another model.
-        MissingTowerError: for packaged towers that are not installed.
+        IebakerError: for unknown names, weights that are missing, unreachable, or belong to another model.
+        IebakerError: for packaged towers that are not installed.
     """
     schema, _ = open_clip.factory.parse_model_name(params.name)
     _check_weights(params, schema)
     config = _configuration(params.name)
     preprocess = packaged.IMAGE_PREPROCESS if params.pretrained == PACKAGED else None
-    clip = _build(params, config, preprocess)
+    clip = _build(params.name, params.pretrained, config, preprocess)
     if params.pretrained == PACKAGED:
         packaged.load_image_weights(clip.visual.trunk)
         packaged.load_text_weights(clip.text.transformer)
@@ -91,15 +88,15 @@ def load(folder: Path) -> RetrievalModel:
     """The model of a folder written by `save`: the same features to the bit, without any network.
 
     Raises:
-        ModelError: if a file is missing or does not fit.
+        IebakerError: if a file is missing or does not fit.
     """
     for name in (WEIGHTS_FILE, CONFIG_FILE, DESCRIPTION_FILE):
         if not (folder / name).is_file():
-            raise ModelError(f"{folder}: {name} is missing; this is no complete model folder")
+            raise IebakerError(f"{folder}: {name} is missing; this is no complete model folder")
     description = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
     source = f"{LOCAL_DIRECTORY}{folder}"
     config = _configuration(source)
-    clip = _build(ModelParams(name=source), config, None)
+    clip = _build(source, "", config, None)
     tokenizer = _tokenizer(source, config, folder)
     return RetrievalModel(clip, tokenizer, _preprocess(clip, description["name"]), description["name"], config)
 
@@ -115,20 +112,20 @@ def _check_weights(params: ModelParams, schema: str | None) -> None:
     if not pretrained:
         return
     if schema is not None:
-        raise ModelError(f"model.pretrained={pretrained!r}: {name} brings its own weights; leave pretrained empty")
+        raise IebakerError(f"model.pretrained={pretrained!r}: {name} brings its own weights; leave pretrained empty")
     if pretrained == PACKAGED:
         _check_packaged(name)
         return
     if Path(pretrained).suffix in CHECKPOINT_SUFFIXES or Path(pretrained).is_file():
         if not Path(pretrained).is_file():
-            raise ModelError(f"model.pretrained={pretrained!r}: no such file")
+            raise IebakerError(f"model.pretrained={pretrained!r}: no such file")
         return
     tag = open_clip.pretrained.get_pretrained_cfg(name, pretrained)
     if not tag:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
-        raise ModelError(f"model.pretrained={pretrained!r}: neither a file nor a tag of {name} (its tags: {tags})")
+        raise IebakerError(f"model.pretrained={pretrained!r}: neither a file nor a tag of {name} (its tags: {tags})")
     if tag.get("quick_gelu", False) and not _configuration(name).get("quick_gelu", False):
-        raise ModelError(
+        raise IebakerError(
             f"model.name={name!r}: the weights {pretrained!r} were trained with the activation QuickGELU, this name "
             f"builds GELU and would silently give other numbers; use model.name={name + '-quickgelu'!r}"
         )
@@ -138,44 +135,44 @@ def _check_packaged(name: str) -> None:
     config = _configuration(name)
     found = config["vision_cfg"].get("timm_model_name"), config["text_cfg"].get("hf_model_name")
     if found != (packaged.IMAGE_MODEL, packaged.TEXT_MODEL):
-        raise ModelError(f"model.pretrained='packaged': {name} does not use the packaged towers; use a tag or a file")
+        raise IebakerError(f"model.pretrained='packaged': {name} does not use the packaged towers; use a tag or a file")
 
 
 def _configuration(name: str) -> dict[str, Any]:
     """open_clip's configuration of `name`.
 
     Raises:
-        ModelError: for an unknown name, or a hub or folder that gives none.
+        IebakerError: for an unknown name, or a hub or folder that gives none.
     """
     try:
         config = open_clip.get_model_config(name)
     except Exception as error:  # the hub client has many, all for "could not be read"
-        raise ModelError(f"model.name={name!r}: its configuration could not be read: {error}") from error
+        raise IebakerError(f"model.name={name!r}: its configuration could not be read: {error}") from error
     if config is None:
         ours = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.json")))
-        raise ModelError(f"model.name={name!r} is unknown; there: {ours}, and what open_clip.list_models() names")
+        raise IebakerError(f"model.name={name!r} is unknown; there: {ours}, and what open_clip.list_models() names")
     return config
 
 
-def _build(params: ModelParams, config: dict[str, Any], preprocess: dict[str, Any] | None) -> nn.Module:
-    """open_clip's model, both towers standing alone, with the weights that `params` name."""
+def _build(name: str, pretrained: str, config: dict[str, Any], preprocess: dict[str, Any] | None) -> nn.Module:
+    """open_clip's model, both towers standing alone, with the weights that `pretrained` names."""
     text = deepcopy(config["text_cfg"])
     if "hf_model_name" in text:
         text["hf_model_pretrained"] = False
-        text["hf_model_name"] = str(_text_files(text["hf_model_name"], params.name))
-    pretrained = None if params.pretrained in ("", PACKAGED) else params.pretrained
+        text["hf_model_name"] = str(_text_files(text["hf_model_name"], name))
+    weights = None if pretrained in ("", PACKAGED) else pretrained
     # open_clip warns of random weights, which are what "" asks for
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         return open_clip.create_model(
-            params.name, pretrained, force_custom_text=True, force_preprocess_cfg=preprocess, text_cfg=text
+            name, weights, force_custom_text=True, force_preprocess_cfg=preprocess, text_cfg=text
         )
     # a file that is no checkpoint fails in as many ways as there are files
     except (RuntimeError, OSError, ValueError, KeyError, AttributeError, TypeError, UnpicklingError) as error:
-        hint = "the weights could not be fetched, are damaged or belong to another model; " if pretrained else ""
+        hint = "the weights could not be fetched, are damaged or belong to another model; " if weights else ""
         first = " ".join(str(error).split())[:MESSAGE]
-        raise ModelError(f"model.name={params.name!r}, pretrained={params.pretrained!r}: {hint}{first}") from error
+        raise IebakerError(f"model.name={name!r}, pretrained={pretrained!r}: {hint}{first}") from error
     finally:
         logging.disable(level)
 
@@ -196,7 +193,7 @@ def _tokenizer(name: str, config: dict[str, Any], folder: Path | None) -> Tokeni
     try:
         return Tokenizer(open_clip.get_tokenizer(name))
     except (OSError, ImportError) as error:
-        raise ModelError(f"model.name={name!r}: its tokenizer could not be loaded: {error}") from error
+        raise IebakerError(f"model.name={name!r}: its tokenizer could not be loaded: {error}") from error
 
 
 def _preprocess(clip: nn.Module, name: str) -> Preprocess:
@@ -204,7 +201,7 @@ def _preprocess(clip: nn.Module, name: str) -> Preprocess:
     size = settings["size"]
     height, width = size if isinstance(size, (tuple, list)) else (size, size)
     if height != width:
-        raise ModelError(f"model.name={name!r} reads images of {height} x {width} pixels; only squares are supported")
+        raise IebakerError(f"model.name={name!r} reads images of {height} x {width} pixels; only squares are supported")
     return Preprocess(height, tuple(settings["mean"]), tuple(settings["std"]), settings["interpolation"])
 
 

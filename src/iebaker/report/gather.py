@@ -3,7 +3,6 @@
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,29 +10,13 @@ from typing import Any
 import pandas as pd
 
 from iebaker import doctor
-from iebaker.evaluation import ELIMINATION
+from iebaker.metrics.elimination import ELIMINATION
 from iebaker.report.results import CorpusResults
 
 RECALLS = tuple(f"{direction}_R@{rank}" for direction in ("i2t", "t2i") for rank in (1, 5, 10))
 CLOUD_WORDS = 110
 CLOUD_SIZES = (0.8, 2.4)  # em, of the rarest and the most frequent word shown
 MATRIX_LABELS = {"plain": "plain", "sar": "SAR"}
-
-
-@dataclass(frozen=True)
-class Folders:
-    """Where the stages leave what the report shows; each root has a folder for each corpus or benchmark."""
-
-    prepared: Path
-    keywords: Path
-    models: Path
-    matrices: Path
-    evaluation: Path
-    metrics: Path
-    ablation: Path
-    studies: Path
-    logs: Path
-    audit: Path
 
 
 def headline(metrics: Path, ablation: Path, corpus: str) -> dict[str, dict[str, list[dict[str, Any]]]]:
@@ -128,7 +111,7 @@ def versions() -> dict[str, str]:
 
 def overrides(params: Mapping[str, Any]) -> dict[str, str]:
     """What each variant changes, as `-S` would write it."""
-    return {variant: ", ".join(_flat(params["overrides"][variant])) or "nothing" for variant in params["variants"]}
+    return {variant: ", ".join(_flat(params["variant"][variant] or {})) or "nothing" for variant in params["variants"]}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -11,11 +11,11 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from iebaker.declarations import resolve
+from iebaker.config.declarations import resolve
+from iebaker.layout import Folders
 from iebaker.report import gather
 from iebaker.report.examples import OUTCOMES, SPARED, Gallery
 from iebaker.report.figures import FIGURES
-from iebaker.report.gather import Folders
 from iebaker.report.results import CorpusResults, open_results
 
 KINDS = {
@@ -36,9 +36,8 @@ def build(params: Mapping[str, Any], params_text: str, folders: Folders) -> str:
         params_text: the same as the file stands.
         folders: where the stages left their results.
     """
-    where = (folders.models, folders.matrices, folders.evaluation, folders.metrics)
     selected = [
-        corpus(open_results(params, name, *where), folders) | definition(params, name) for name in params["corpora"]
+        corpus(open_results(params, name, folders), folders) | definition(params, name) for name in params["corpora"]
     ]
     others = [path.name for path in sorted(folders.metrics.glob("*/")) if path.name not in params["corpora"]]
     context = {
@@ -120,9 +119,9 @@ def definition(params: Mapping[str, Any], name: str) -> dict[str, Any]:
 
     A corpus that it does not define has a dash for a backbone.
     """
-    if name not in params["members"]:
+    if name not in params["corpus"]:
         return {"backbone": "–", "corrupted": False}
-    config = resolve(params, name, params["variants"][-1])
+    config, _ = resolve(params, name, params["variants"][-1])
     return {"backbone": config.model.name, "corrupted": config.train.injected_rate > 0}
 
 

@@ -1,7 +1,6 @@
 """What the stages left of one corpus, opened for tables, figures and examples."""
 
 import json
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from iebaker.declarations import similarity_of
-from iebaker.evaluation import bank_of, fused, scales_of
+from iebaker.config.files import read_evaluation
+from iebaker.config.params import FusionParams
+from iebaker.layout import Folders
 from iebaker.metrics.recall import Hits
-from iebaker.params import SimilarityParams
-from iebaker.rerank.selection import DIRECTIONS, Selection, apply
+from iebaker.retrieval.evaluation import read_hits, read_image_of_text, read_selections
+from iebaker.retrieval.fusion import bank_of, fused, scales_of
+from iebaker.retrieval.rerank.selection import DIRECTIONS, Selection, apply
 
 REFERENCE = "baseline"
 
@@ -27,7 +28,7 @@ class CorpusResults:
         variants: rows of the ablation, in order; the last is the whole method.
         seeds: trainings of each variant.
         benchmarks: its members, sorted.
-        similarity: fusion parameters of each variant.
+        fusion: parameters of each variant.
         models: folder of <variant>/<seed>/, as the stage `train` writes it.
         matrices: folder of <variant>/<seed>/<benchmark>/<split>/, as `export_similarity` writes it.
         evaluation: folder of <variant>/<benchmark>.npz and .sar.json, as `rerank` writes it.
@@ -38,7 +39,7 @@ class CorpusResults:
     variants: list[str]
     seeds: list[int]
     benchmarks: list[str]
-    similarity: dict[str, SimilarityParams]
+    fusion: dict[str, FusionParams]
     models: Path
     matrices: Path
     evaluation: Path
@@ -68,24 +69,15 @@ class CorpusResults:
 
     def hits(self, variant: str, benchmark: str) -> dict[str, dict[str, list[Hits]]]:
         """Per split and name ("plain", "sar", ...), one Hits a seed."""
-        found: dict[str, dict[str, list[Hits]]] = defaultdict(dict)
-        with np.load(self.evaluation / variant / f"{benchmark}.npz") as arrays:
-            for key in arrays.files:
-                split, name, *side = key.split("/")
-                if side == ["image_to_text"]:
-                    found[split][name] = [
-                        Hits(*pair) for pair in zip(arrays[key], arrays[f"{split}/{name}/text_to_image"], strict=True)
-                    ]
-        return dict(found)
+        return read_hits(self.evaluation / variant, benchmark)
 
     def image_of_text(self, benchmark: str, split: str) -> np.ndarray:
         """(N_text,) column of each text's own image."""
-        with np.load(self.evaluation / self.reference / f"{benchmark}.npz") as arrays:
-            return arrays[f"{split}/image_of_text"]
+        return read_image_of_text(self.evaluation / self.reference, benchmark, split)
 
     def selections(self, variant: str, benchmark: str) -> list[Selection]:
         """How each seed is re-ranked, as validation decided."""
-        return [Selection.from_dict(one) for one in _json(self.evaluation / variant / f"{benchmark}.sar.json")]
+        return read_selections(self.evaluation / variant, benchmark)
 
     def matrix_folder(self, variant: str, seed: int, benchmark: str, split: str) -> Path:
         """Folder of one split's matrices with the ids of rows and columns."""
@@ -94,8 +86,8 @@ class CorpusResults:
     def scores(self, variant: str, seed: int, benchmark: str, split: str) -> dict[str, dict[str, np.ndarray]]:
         """Fused similarities before (`plain`) and after (`sar`) re-ranking, (N_text, N_image) each, by direction."""
         folder = self.matrix_folder(variant, seed, benchmark, split)
-        params = self.similarity[variant]
-        scales = scales_of(self.matrix_folder(variant, seed, benchmark, "val"), params)
+        params = self.fusion[variant]
+        scales = scales_of(self.matrix_folder(variant, seed, benchmark, "val"), params.standardise)
         plain, bank = fused(folder, params, scales), bank_of(folder, params, scales)
         choices = self.selections(variant, benchmark)[self.seeds.index(seed)].choices
         return {
@@ -104,27 +96,25 @@ class CorpusResults:
         }
 
 
-def open_results(
-    params: Mapping[str, Any], corpus: str, models: Path, matrices: Path, evaluation: Path, metrics: Path
-) -> CorpusResults:
+def open_results(params: Mapping[str, Any], corpus: str, folders: Folders) -> CorpusResults:
     """The results of one corpus.
 
     Args:
         params: params.yaml as plain data.
         corpus: one of its corpora.
-        models, matrices, evaluation, metrics: roots that hold a folder for each corpus.
+        folders: where the stages left them.
     """
     variants = list(params["variants"])
     return CorpusResults(
         corpus=corpus,
         variants=variants,
         seeds=list(params["seeds"]),
-        benchmarks=sorted(set(params["members"][corpus]) & set(params["benchmarks"])),
-        similarity={variant: similarity_of(params, corpus, variant) for variant in variants},
-        models=models / corpus,
-        matrices=matrices / corpus,
-        evaluation=evaluation / corpus,
-        metrics_folder=metrics / corpus,
+        benchmarks=sorted(set(params["corpus"][corpus]["benchmarks"]) & set(params["benchmarks"])),
+        fusion={variant: read_evaluation(folders.config / corpus / variant).fusion for variant in variants},
+        models=folders.models / corpus,
+        matrices=folders.matrices / corpus,
+        evaluation=folders.evaluation / corpus,
+        metrics_folder=folders.metrics / corpus,
     )
 
 

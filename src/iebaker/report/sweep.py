@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from iebaker.evaluation import ELIMINATION
+from iebaker.errors import IebakerError
+from iebaker.metrics.elimination import ELIMINATION
 from iebaker.report import style
 
 SCHEME = "eba.scheme"
@@ -18,10 +19,6 @@ KEY = ["corpus", "benchmark", "split", "parameter", "value", "scheme", "seeds"]
 MR = ("mR", "mR_std", "mR_low", "mR_high")
 QUALITY = ("dropped_share", "precision", "recall", "auroc")
 LABELS = {"synthetic.weak_rate": "share of weak captions", "eba.drop_ratio": "drop ratio"}
-
-
-class SweepError(ValueError):
-    """No experiment belongs to the sweep."""
 
 
 def collect(
@@ -41,7 +38,7 @@ def collect(
         and auroc_trained; of a repeated experiment the newest.
 
     Raises:
-        SweepError: if no experiment has metrics of this variant.
+        IebakerError: if no experiment has metrics of this variant.
     """
     runs = [data for data in _finished(shown) if data.get("params") and data.get("metrics")]
     kept = {parameter, SCHEME, *FREE}
@@ -52,7 +49,7 @@ def collect(
         if parameter in params and _fixed(data, kept) == reference:
             rows += _rows(data, parameter, variant)
     if not rows:
-        raise SweepError(
+        raise IebakerError(
             f"no finished experiment has metrics of variant {variant} and the parameter {parameter} (other parameters "
             "as in the workspace); queue some with `dvc exp run --queue -S`"
         )

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from iebaker.evaluation import fused, scales_of
-from iebaker.matrices import LOCAL, open_matrix
+from iebaker.config.params import FusionParams
 from iebaker.metrics.recall import RANKS, hits, image_to_text_hits, recalls, relevance, text_to_image_hits
 from iebaker.metrics.significance import compare
-from iebaker.params import SimilarityParams
 from iebaker.report.results import CorpusResults
+from iebaker.retrieval.fusion import fused, scales_of
+from iebaker.retrieval.matrices import LOCAL, open_matrix
 
 MATRICES = ("plain", "sar")
 CURVE_RANKS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 30, 40, 50)
@@ -100,9 +100,9 @@ def fusion(results: CorpusResults) -> pd.DataFrame:
                 continue
             for scale in ("published", "standardised"):
                 standardise = scale == "standardised"
-                scales = [scales_of(folder, SimilarityParams(standardise=standardise)) for folder in folders]
+                scales = [scales_of(folder, standardise) for folder in folders]
                 for weight in LOCAL_WEIGHTS:
-                    params = SimilarityParams(global_weight=1 - weight, local_weight=weight, standardise=standardise)
+                    params = FusionParams(global_weight=1 - weight, local_weight=weight, standardise=standardise)
                     found = [fused(*place) for place in zip(folders, [params] * len(folders), scales, strict=True)]
                     values = [recalls(hits(scores, scores, relevant))["mR"] for scores in found]
                     row = {"benchmark": benchmark, "variant": variant, "scale": scale, "local_weight": weight}

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
 
-from iebaker.datasets.files import DataError, RawFiles, check_relative
+from iebaker.config.params import BenchmarkParams
+from iebaker.datasets.files import RawFiles, check_relative
 from iebaker.datasets.formats import hub_parquet, karpathy, nwpu, plain_csv
 from iebaker.datasets.formats.records import Caption, Exclusion, ImageRecord
-from iebaker.params import DataParams
+from iebaker.errors import IebakerError
 
 READERS = {"karpathy": karpathy, "nwpu": nwpu, "parquet": hub_parquet, "csv": plain_csv}
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
@@ -30,11 +31,11 @@ class Records:
     exclusions: list[Exclusion]
 
 
-def read(params: DataParams, raw: Path) -> Records:
+def read(params: BenchmarkParams, raw: Path) -> Records:
     """Read the annotations in `raw`, check them, and find each image's file.
 
     Raises:
-        DataError: naming file and row, for malformed annotations, unknown splits, unsafe or duplicate names and ids,
+        IebakerError: naming file and row, for malformed annotations, unknown splits, unsafe or duplicate names and ids,
             an image name that fits several files, a file that fits several names, no usable image at all, and, unless
             `missing` is "exclude", anything missing.
     """
@@ -48,7 +49,7 @@ def read(params: DataParams, raw: Path) -> Records:
         images = attach_images(images, files, params, exclusions)
     images = drop_empty_captions(images, exclusions)
     if not images:
-        raise DataError(
+        raise IebakerError(
             f"{raw}: no image with a caption and a file; are `format`, `annotations` and `images` right?"
             + "".join(f" The first: {item}" for item in exclusions[:1])
         )
@@ -56,48 +57,50 @@ def read(params: DataParams, raw: Path) -> Records:
     return Records(images, exclusions)
 
 
-def refuse_exclusions(exclusions: list[Exclusion], params: DataParams) -> None:
-    """Raise DataError that lists what is missing, unless the params exclude it."""
+def refuse_exclusions(exclusions: list[Exclusion], params: BenchmarkParams) -> None:
+    """Raise IebakerError that lists what is missing, unless the params exclude it."""
     if not exclusions or params.missing == "exclude":
         return
     shown = "; ".join(map(str, exclusions[:5]))
     more = f"; and {len(exclusions) - 5} more" if len(exclusions) > 5 else ""
-    raise DataError(f"{shown}{more}. Mend the source, or set `missing: exclude` to leave them out and count them")
+    raise IebakerError(f"{shown}{more}. Mend the source, or set `missing: exclude` to leave them out and count them")
 
 
-def annotation_files(files: RawFiles, params: DataParams) -> list[str]:
-    """The annotation file, or all parquet files; DataError if it cannot be told which is meant."""
+def annotation_files(files: RawFiles, params: BenchmarkParams) -> list[str]:
+    """The annotation file, or all parquet files; IebakerError if it cannot be told which is meant."""
     extension = READERS[params.format].EXTENSION
     found = [name for name in files.named(params.annotations) if name.lower().endswith(extension)]
     if not found:
-        raise DataError(f"{files.folder}: no {extension} file for `format: {params.format}`; name it in `annotations`")
+        raise IebakerError(
+            f"{files.folder}: no {extension} file for `format: {params.format}`; name it in `annotations`"
+        )
     if len(found) > 1 and params.format != "parquet":
-        raise DataError(f"{files.folder}: which of {', '.join(found[:5])}? Name it in `annotations`")
+        raise IebakerError(f"{files.folder}: which of {', '.join(found[:5])}? Name it in `annotations`")
     return found
 
 
 def check_names(images: Iterable[ImageRecord]) -> None:
-    """Raise DataError for a file name that is unsafe, or a name or id that two images share."""
+    """Raise IebakerError for a file name that is unsafe, or a name or id that two images share."""
     seen: dict[tuple[str, str], str] = {}
     for record in images:
         check_relative(record.filename, record.where)
         for kind, value in (("file name", record.filename), ("id", record.identity)):
             earlier = seen.setdefault((kind, value), record.where) if value else record.where
             if earlier != record.where:
-                raise DataError(f"{record.where}: {kind} {value!r} is also that of {earlier}; it must be unique")
+                raise IebakerError(f"{record.where}: {kind} {value!r} is also that of {earlier}; it must be unique")
 
 
 def hold_out_validation(images: list[ImageRecord], share: float) -> list[ImageRecord]:
     """Move a share of the training images to val, chosen by a hash of the file name: order and seed don't matter.
 
     Raises:
-        DataError: if the source marks a validation split of its own.
+        IebakerError: if the source marks a validation split of its own.
     """
     if share == 0:
         return images
     official = sum(record.split == "val" for record in images)
     if official:
-        raise DataError(f"validation_share={share}, but the source marks {official} images as val; set it to 0")
+        raise IebakerError(f"validation_share={share}, but the source marks {official} images as val; set it to 0")
 
     def split(record: ImageRecord) -> str:
         position = int.from_bytes(hashlib.sha256(record.filename.encode()).digest()[:8]) / 2**64
@@ -107,12 +110,12 @@ def hold_out_validation(images: list[ImageRecord], share: float) -> list[ImageRe
 
 
 def attach_images(
-    images: list[ImageRecord], files: RawFiles, params: DataParams, exclusions: list[Exclusion]
+    images: list[ImageRecord], files: RawFiles, params: BenchmarkParams, exclusions: list[Exclusion]
 ) -> list[ImageRecord]:
     """Give each record the loader of its file; records without file and files without record become exclusions.
 
     Raises:
-        DataError: for a name that fits several files, or a file that fits several names.
+        IebakerError: for a name that fits several files, or a file that fits several names.
     """
     names = files.named(params.images)
     by_base: dict[str, list[str]] = {}
@@ -128,7 +131,7 @@ def attach_images(
             exclusions.append(Exclusion("caption without image", record.filename, record.where, detail))
             continue
         if name in used:
-            raise DataError(f"{record.where}: {name} is also the image of {used[name]}; correct one of the names")
+            raise IebakerError(f"{record.where}: {name} is also the image of {used[name]}; correct one of the names")
         used[name] = record.where
         if is_read(name):
             found.append(replace(record, load=partial(files.read, name)))
@@ -161,7 +164,7 @@ def find_image(record: ImageRecord, by_base: dict[str, list[str]], alone: bool) 
     in_scene = [name for name in fitting if f"/{name}".endswith(f"/{record.scene}/{record.filename}")]
     fitting = in_scene or fitting
     if len(fitting) > 1:
-        raise DataError(f"{record.where}: {record.filename!r} fits {', '.join(fitting[:3])}; name one in `images`")
+        raise IebakerError(f"{record.where}: {record.filename!r} fits {', '.join(fitting[:3])}; name one in `images`")
     if fitting:
         return fitting[0]
     return candidates[0] if alone and len(candidates) == 1 else None

@@ -11,8 +11,9 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from iebaker.datasets.files import DataError, RawFiles
+from iebaker.datasets.files import RawFiles
 from iebaker.datasets.formats.records import Caption, ImageRecord, parse_split, scene_of
+from iebaker.errors import IebakerError
 
 EXTENSION = ".parquet"
 
@@ -61,7 +62,7 @@ class EmbeddedImages:
 
 
 def read(files: RawFiles, name: str) -> Iterator[ImageRecord]:
-    """Yield the images of the parquet file `name`, with their embedded pixels; DataError names the row."""
+    """Yield the images of the parquet file `name`, with their embedded pixels; IebakerError names the row."""
     split = parse_split(re.split(r"[-_.]", name.rsplit("/", 1)[-1])[0], name)
     with errors_of(name):
         file = pq.ParquetFile(files.open(name))
@@ -74,7 +75,7 @@ def read(files: RawFiles, name: str) -> Iterator[ImageRecord]:
         for position, entry in enumerate(entries):
             where = f"{name}, row {row} ({entry['filename']})"
             if entry["filename"] is None:
-                raise DataError(f"{where}: the file name is missing")
+                raise IebakerError(f"{where}: the file name is missing")
             captions = tuple(Caption(caption or "") for caption in entry["captions"] or ())
             load = partial(images.load, group, position)
             yield ImageRecord(entry["filename"], split, captions, where, scene_of(entry["filename"]), load=load)
@@ -83,19 +84,19 @@ def read(files: RawFiles, name: str) -> Iterator[ImageRecord]:
 
 @contextmanager
 def errors_of(name: str) -> Iterator[None]:
-    """Turn what pyarrow raises for a damaged file into a DataError that names it."""
+    """Turn what pyarrow raises for a damaged file into a IebakerError that names it."""
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{name}: not a readable parquet file ({error}); get it again") from error
+        raise IebakerError(f"{name}: not a readable parquet file ({error}); get it again") from error
 
 
 def check_columns(schema: pa.Schema, name: str) -> None:
-    """Raise DataError for a column that is missing or of another type: a string would pass as a list of letters."""
+    """Raise IebakerError for a column that is missing or of another type: a string would pass as a list of letters."""
     missing = [column for column in COLUMNS if column not in schema.names]
     if missing:
-        raise DataError(f"{name}: no column {', '.join(missing)} (there: {', '.join(schema.names)})")
+        raise IebakerError(f"{name}: no column {', '.join(missing)} (there: {', '.join(schema.names)})")
     for column, (expected, fits) in COLUMNS.items():
         found = schema.field(column).type
         if not fits(found):
-            raise DataError(f"{name}: the column `{column}` is {found}, must be {expected}; convert it")
+            raise IebakerError(f"{name}: the column `{column}` is {found}, must be {expected}; convert it")

@@ -7,22 +7,15 @@ Ids, scene and weak may be null, which means absent.
 
 from collections.abc import Iterator
 
-from iebaker.datasets.files import DataError, RawFiles
-from iebaker.datasets.formats.records import (
-    Caption,
-    ImageRecord,
-    load_json,
-    optional,
-    parse_split,
-    require,
-    scene_of,
-)
+from iebaker.datasets.files import RawFiles
+from iebaker.datasets.formats.records import Caption, ImageRecord, load_json, optional, parse_split, require, scene_of
+from iebaker.errors import IebakerError
 
 EXTENSION = ".json"
 
 
 def read(files: RawFiles, name: str) -> Iterator[ImageRecord]:
-    """Yield the images of the JSON file `name`; DataError names the entry that is wrong."""
+    """Yield the images of the JSON file `name`; IebakerError names the entry that is wrong."""
     sentence_places: dict[str, str] = {}
     for row, entry in enumerate(require(load_json(files, name), "images", list, name)):
         where = f"{name}, images[{row}]"
@@ -35,7 +28,9 @@ def read(files: RawFiles, name: str) -> Iterator[ImageRecord]:
             if sentence.get("sentid") is not None:
                 earlier = sentence_places.setdefault(str(sentence["sentid"]), place)
                 if earlier != place:
-                    raise DataError(f"{place}: sentid {sentence['sentid']} is also that of {earlier}; ids must differ")
+                    raise IebakerError(
+                        f"{place}: sentid {sentence['sentid']} is also that of {earlier}; ids must differ"
+                    )
         yield ImageRecord(
             filename=filename,
             split=parse_split(entry.get("split"), where),

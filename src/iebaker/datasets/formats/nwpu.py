@@ -7,18 +7,19 @@ folder a class.
 import re
 from collections.abc import Iterator
 
-from iebaker.datasets.files import DataError, RawFiles
+from iebaker.datasets.files import RawFiles
 from iebaker.datasets.formats.records import Caption, ImageRecord, check_text, load_json, parse_split, require
+from iebaker.errors import IebakerError
 
 EXTENSION = ".json"
 CAPTION_KEY = re.compile(r"raw(?:_(\d+))?")
 
 
 def read(files: RawFiles, name: str) -> Iterator[ImageRecord]:
-    """Yield the images of the JSON file `name`; DataError names the entry that is wrong."""
+    """Yield the images of the JSON file `name`; IebakerError names the entry that is wrong."""
     classes = load_json(files, name)
     if not isinstance(classes, dict):
-        raise DataError(f"{name}: must be a dictionary keyed by scene class; is `format` right?")
+        raise IebakerError(f"{name}: must be a dictionary keyed by scene class; is `format` right?")
     for scene in classes:
         check_text(scene, f"{name}: the class {scene!r}")
         for row, entry in enumerate(require(classes, scene, list, name)):

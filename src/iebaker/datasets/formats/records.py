@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from iebaker.datasets.files import DataError, RawFiles
+from iebaker.datasets.files import RawFiles
+from iebaker.errors import IebakerError
 
 # `restval`: COCO's validation images that Karpathy's split gives to training
 SPLITS = {"train": "train", "restval": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -56,9 +57,9 @@ class Exclusion:
 
 
 def parse_split(value: Any, where: str) -> str:
-    """train, val or test, from the names that the sources use; DataError otherwise."""
+    """train, val or test, from the names that the sources use; IebakerError otherwise."""
     if not isinstance(value, str) or value not in SPLITS:
-        raise DataError(f"{where}: unknown split {value!r}; known: {', '.join(SPLITS)}")
+        raise IebakerError(f"{where}: unknown split {value!r}; known: {', '.join(SPLITS)}")
     return SPLITS[value]
 
 
@@ -69,41 +70,43 @@ def scene_of(filename: str) -> str:
 
 
 def load_json(files: RawFiles, name: str) -> Any:
-    """Parse a JSON file; DataError with line and column if it is malformed."""
+    """Parse a JSON file; IebakerError with line and column if it is malformed."""
     try:
         return json.loads(files.read(name).decode("utf-8-sig"))
     except json.JSONDecodeError as error:
-        raise DataError(f"{name}, line {error.lineno}, column {error.colno}: malformed JSON ({error.msg})") from error
+        raise IebakerError(
+            f"{name}, line {error.lineno}, column {error.colno}: malformed JSON ({error.msg})"
+        ) from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{name}, byte {error.start}: not UTF-8 text; save it as UTF-8") from error
+        raise IebakerError(f"{name}, byte {error.start}: not UTF-8 text; save it as UTF-8") from error
 
 
 def require(entry: Any, key: str, kind: type, where: str) -> Any:
-    """`entry[key]`, which must be there and of this type; DataError otherwise."""
+    """`entry[key]`, which must be there and of this type; IebakerError otherwise."""
     if not isinstance(entry, dict) or key not in entry:
-        raise DataError(f"{where}: the key {key!r} is missing; is `format` right?")
+        raise IebakerError(f"{where}: the key {key!r} is missing; is `format` right?")
     if not isinstance(entry[key], kind):
-        raise DataError(f"{where}: {key!r} must be a {kind.__name__}, not {entry[key]!r:.60}")
+        raise IebakerError(f"{where}: {key!r} must be a {kind.__name__}, not {entry[key]!r:.60}")
     if kind is str:
         check_text(entry[key], f"{where}: {key!r}")
     return entry[key]
 
 
 def optional(entry: dict, key: str, where: str, *kinds: type) -> str:
-    """`entry[key]` as text, "" where it is absent or null; DataError if it is of another type than these."""
+    """`entry[key]` as text, "" where it is absent or null; IebakerError if it is of another type than these."""
     value = entry.get(key)
     if value is None:
         return ""
     if type(value) not in kinds:  # not isinstance: a truth value would pass as int
         names = " or ".join(kind.__name__ for kind in kinds)
-        raise DataError(f"{where}: {key!r} must be a {names}, not {value!r:.60}; correct or remove it")
+        raise IebakerError(f"{where}: {key!r} must be a {names}, not {value!r:.60}; correct or remove it")
     check_text(str(value), f"{where}: {key!r}")
     return str(value)
 
 
 def check_text(text: str, where: str) -> None:
-    """Raise DataError for text that UTF-8 cannot hold: JSON's escapes can name half of a surrogate pair."""
+    """Raise IebakerError for text that UTF-8 cannot hold: JSON's escapes can name half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise DataError(f"{where} holds half a character, {text[error.start]!r}; correct it") from error
+        raise IebakerError(f"{where} holds half a character, {text[error.start]!r}; correct it") from error

@@ -1,0 +1,1 @@
+"""Parameters: what params.yaml may hold, and what it selects."""

@@ -1,5 +1,0 @@
-"""The embedded benchmark `synthetic`: drawn overhead scenes with five captions each."""
-
-from iebaker.datasets.synthetic.generate import write_raw
-
-__all__ = ["write_raw"]

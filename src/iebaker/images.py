@@ -1,0 +1,69 @@
+"""Decoding images: upright, RGB, square."""
+
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image, ImageOps
+
+from iebaker.errors import IebakerError
+
+# what Pillow's decoders raise for damaged files
+UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+# longest side that is enlarged, in short sides: a strip of 1 x 65000 pixels would grow to gigabytes
+STRIP = 32
+
+
+def open_image(path: Path) -> Image.Image:
+    """The image of a file, as `decode`.
+
+    Raises:
+        IebakerError: naming the file and what is wrong with it.
+    """
+    try:
+        with path.open("rb") as file:
+            return decode(file)
+    except FileNotFoundError as error:
+        raise IebakerError(f"{path}: no such file") from error
+    except UNREADABLE as error:
+        raise IebakerError(f"{path}: not a readable image ({error})") from error
+
+
+def decode(file: BinaryIO) -> Image.Image:
+    """The RGB image of an open file, turned as its EXIF orientation says.
+
+    Raises:
+        IebakerError: for pixels of more than 8 bits, which Pillow would cut off at 255.
+        Exception: one of UNREADABLE, for a damaged file.
+    """
+    with Image.open(file) as encoded:
+        if encoded.mode.startswith(("I", "F")):
+            raise IebakerError(f"16-bit or float pixels (mode {encoded.mode}): convert to 8 bits")
+        image = encoded.convert("RGB")
+    _turn_upright(image)
+    return image
+
+
+def square(image: Image.Image, size: int) -> Image.Image:
+    """Resize the shorter side to `size` (bicubic, antialiased) and cut out the centre; untouched if it fits."""
+    short = min(image.size)
+    scale = size / short
+    if scale > 1 and max(image.size) > STRIP * short:
+        image = _centre(image, [min(side, STRIP * short) for side in image.size])
+    if scale != 1:
+        image = image.resize([max(size, round(side * scale)) for side in image.size], Image.Resampling.BICUBIC)
+    return _centre(image, (size, size))
+
+
+def _centre(image: Image.Image, size: Sequence[int]) -> Image.Image:
+    """Cut out the middle, `size` = (width, height)."""
+    left, top = ((side - kept) // 2 for side, kept in zip(image.size, size, strict=True))
+    return image.crop((left, top, left + size[0], top + size[1]))
+
+
+def _turn_upright(image: Image.Image) -> None:
+    """Turn the pixels as the EXIF orientation says, in place; nothing changes without the tag."""
+    with suppress(Exception):  # whatever a parser of broken metadata raises, it must not cost good pixels
+        ImageOps.exif_transpose(image, in_place=True)

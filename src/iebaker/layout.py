@@ -1,0 +1,55 @@
+"""Where a project's files lie, relative to its folder: for stages and commands; no algorithm knows of it."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+LOCK = Path("dvc.lock")
+
+# outs of the stages
+RAW = Path("data/raw")
+PREPARED = Path("data/prepared")
+KEYWORDS = Path("data/keywords")
+CORPORA = Path("data/corpora")
+CONFIG = Path("data/config")
+MODELS = Path("data/models")
+SIMILARITY = Path("data/similarity")
+EVALUATION = Path("data/evaluation")
+# what is kept between runs beside them
+DOWNLOADS = Path("data/downloads")
+FEATURES = Path("data/features")
+RESUME = Path("data/resume")
+LOGS = Path("data/logs")
+# results
+METRICS = Path("reports/metrics")
+ABLATION = Path("reports/ablation")
+STUDIES = Path("reports/studies")
+AUDIT = Path("reports/audit.json")
+REPORT = Path("reports/index.html")
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the stages leave what the report shows; each root has a folder for each corpus or benchmark."""
+
+    prepared: Path = PREPARED
+    keywords: Path = KEYWORDS
+    config: Path = CONFIG
+    models: Path = MODELS
+    matrices: Path = SIMILARITY
+    evaluation: Path = EVALUATION
+    metrics: Path = METRICS
+    ablation: Path = ABLATION
+    studies: Path = STUDIES
+    logs: Path = LOGS
+    audit: Path = AUDIT
+
+    def below(self, root: Path) -> "Folders":
+        """The same places in another project's folder."""
+        return Folders(**{name: root / path for name, path in vars(self).items()})
+
+
+def use_sleeping_threads() -> None:
+    """Let threads that wait sleep: spinning ones bring a shared machine to a crawl. Before torch is imported."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,0 +1,1 @@
+"""The paper: similarity, elimination (EBA), keyword reasoning (KER) and the objective."""

@@ -1,0 +1,93 @@
+"""Features of images and captions for evaluation: batch by batch, in float32 on the CPU."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from iebaker.errors import IebakerError
+from iebaker.model.tower import Tower, TowerOutput, batches
+
+
+class Encoded(NamedTuple):
+    """Features of distinct items, and (N,) the row of each item among them."""
+
+    features: TowerOutput
+    row: np.ndarray
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device to run on; `auto` is the accelerator if there is one.
+
+    Raises:
+        IebakerError: if it is not there.
+    """
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise IebakerError(f"train.device={wanted}: {str(error).splitlines()[0]}; use auto, cpu or cuda") from error
+    return torch.device(wanted)
+
+
+@torch.no_grad()
+def encode(tower: Tower, items: Sequence[Any], tokens: bool = True, progress: str = "") -> TowerOutput:
+    """Features of items in their order: (N, d) pooled and (N, L, d) tokens.
+
+    Args:
+        tower: either side of a model.
+        items: images or captions, as `Tower.inputs` takes them.
+        tokens: False keeps none: L is 0.
+        progress: name in a progress bar; none without.
+    """
+    tower.eval()
+    return stack(
+        [_to_cpu(tower(tower.inputs(_rows(items, rows))), tokens) for rows in batches(len(items), progress)],
+    )
+
+
+def encode_images(tower: Tower, images: Sequence[Any], tokens: bool = True, progress: str = "") -> Encoded:
+    """Features of images, each a row of its own."""
+    return Encoded(encode(tower, images, tokens, progress), np.arange(len(images)))
+
+
+def encode_captions(tower: Tower, captions: Sequence[str], tokens: bool = True, progress: str = "") -> Encoded:
+    """Features of captions, each distinct one encoded once, so that identical captions tie exactly."""
+    distinct, row_of_caption = np.unique(np.asarray(captions, dtype=object).astype(str), return_inverse=True)
+    token_ids = tower.reader.ids(distinct.tolist())
+    # captions of like length share a batch: less padding
+    order = np.argsort(tower.reader.lengths(token_ids).numpy(), kind="stable")
+    features = encode(tower, token_ids[order], tokens, progress)
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    return Encoded(features, place[row_of_caption])
+
+
+def stack(parts: Sequence[TowerOutput]) -> TowerOutput:
+    """Concatenate outputs over the batch, padding token sequences to the longest."""
+    longest = max(part.tokens.shape[1] for part in parts)
+
+    def lengthen(values: Tensor, fill: float) -> Tensor:
+        missing = longest - values.shape[1]
+        if missing == 0:
+            return values
+        return torch.cat([values, values.new_full((len(values), missing, *values.shape[2:]), fill)], 1)
+
+    return TowerOutput(
+        torch.cat([part.pooled for part in parts]),
+        torch.cat([lengthen(part.tokens, 0.0) for part in parts]),
+        torch.cat([lengthen(part.padding, True) for part in parts]),
+    )
+
+
+def _rows(items: Any, rows: np.ndarray) -> Any:
+    return items[rows] if isinstance(items, (Tensor, np.ndarray)) else [items[row] for row in rows]
+
+
+def _to_cpu(output: TowerOutput, tokens: bool) -> TowerOutput:
+    if not tokens:
+        output = TowerOutput(output.pooled, output.tokens[:, :0], output.padding[:, :0])
+    return TowerOutput(*(values.cpu().float() if values.is_floating_point() else values.cpu() for values in output))

@@ -1,0 +1,207 @@
+"""One side of a model: a trunk, a head, and the trunk's output kept where it is frozen."""
+
+import hashlib
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import nullcontext
+from itertools import chain
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from iebaker.model.adapters import Adapter, Trunk
+from iebaker.model.features import FeatureStore
+
+BATCH = 128  # items at a time where nothing trains
+
+
+class TowerOutput(NamedTuple):
+    """One side of a batch in the joint space, not normalised.
+
+    Attributes:
+        pooled: (B, d), the tower's own output: v or t of the paper.
+        tokens: (B, L, d): patches V or words T of the paper; L is 0 where they are not wanted.
+        padding: (B, L) bool, True at padding; all False for images.
+    """
+
+    pooled: Tensor
+    tokens: Tensor
+    padding: Tensor
+
+
+class Reader(Protocol):
+    """From items (images, or captions) to a tower's input.
+
+    Attributes:
+        trim: whether columns that are padding in every item of a batch are cut.
+    """
+
+    trim: bool
+
+    def keys(self, items: Any) -> list[Hashable]:
+        """What tells items apart: equal keys have equal features."""
+
+    def inputs(self, items: Any, device: torch.device) -> Tensor:
+        """Images (B, 3, size, size), or token ids (B, L)."""
+
+    def padding(self, inputs: Tensor, positions: int) -> Tensor:
+        """(B, positions) bool, True at tokens that are padding."""
+
+
+class Tower(nn.Module):
+    """One side of the model: head(trunk(inputs)), the head being the projection into the joint space.
+
+    A frozen trunk runs in eval mode and without gradients, so its output can be kept for later batches.
+
+    Attributes:
+        adapter: of the body's family.
+        frozen: whether the trunk is; its head still trains.
+        with_tokens: whether tokens are wanted; a plain CLIP reads none, and projecting them is most of the work that a
+            frozen tower leaves.
+        feature_dropout: share of a kept trunk's features that is zeroed in training; heads on fixed features overfit.
+    """
+
+    def __init__(self, body: nn.Module, adapter: Adapter, reader: Reader, identity: str) -> None:
+        """Wrap a tower of open_clip.
+
+        Args:
+            body: the tower.
+            adapter: splits it into trunk and head.
+            reader: turns items into its input.
+            identity: of what it computes beside its weights: name, configuration, preprocessing.
+        """
+        super().__init__()
+        self.body, self.adapter, self.reader, self.identity = body, adapter, reader, identity
+        self.frozen, self.with_tokens, self.feature_dropout = False, True, 0.0
+        self._kept: Trunk | None = None
+        self._row_of: dict[Hashable, int] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.body.parameters()).device
+
+    def inputs(self, items: Any) -> Tensor | Trunk:
+        """What `forward` takes for these items: the kept output of the trunk where there is one, else its input.
+
+        Args:
+            items: for the image tower (S, S, 3) arrays, PIL images, files; for the text tower strings or token ids.
+        """
+        if self._kept is not None:
+            rows = [self._row_of.get(key) for key in self.reader.keys(items)]
+            if None not in rows:
+                return self._kept_rows(rows)
+        return self.reader.inputs(items, self.device)
+
+    def forward(self, inputs: Tensor | Trunk, seed: int | None = None) -> TowerOutput:
+        """Encode a batch; differentiable where the tower trains.
+
+        Args:
+            inputs: from `inputs`.
+            seed: of dropout, in trunk and head apart, so that each draws the same whatever the other does.
+        """
+        _seed(seed, 0)
+        trunk = self._thinned(inputs) if isinstance(inputs, Trunk) else self.trunk(inputs)
+        _seed(seed, 1)
+        return self.head(trunk)
+
+    def trunk(self, inputs: Tensor) -> Trunk:
+        """Features of `inputs` before the projection."""
+        with torch.no_grad() if self.frozen else nullcontext():
+            pooled, tokens = self.adapter.trunk(inputs)
+        trunk = Trunk(pooled, tokens, self.reader.padding(inputs, tokens.shape[1]))
+        if self.with_tokens or getattr(self.adapter, "pools_in_head", False):
+            return trunk
+        return Trunk(trunk.pooled, trunk.tokens[:, :0], trunk.padding[:, :0])
+
+    def head(self, trunk: Trunk) -> TowerOutput:
+        """Features in the joint space."""
+        return TowerOutput(*self.adapter.head(trunk.pooled, trunk.tokens), trunk.padding)
+
+    def freeze(self) -> None:
+        """Freeze the trunk for good: its parameters and running statistics no longer change."""
+        heads = {id(parameter) for parameter in self.adapter.head_parameters()}
+        for parameter in self.body.parameters():
+            parameter.requires_grad_(id(parameter) in heads)
+        self.frozen = True
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Tower":
+        """Training mode for all but a frozen trunk, whose batch norm and dropout must rest."""
+        super().train(mode)
+        if self.frozen:
+            self.adapter.trunk_module().eval()
+        return self
+
+    def keep(
+        self,
+        keys: Sequence[Hashable],
+        read: Callable[[np.ndarray], Tensor],
+        content: Iterable[bytes],
+        store: FeatureStore,
+        progress: str,
+    ) -> None:
+        """Run the frozen trunk once over items, and keep what it gives in half precision.
+
+        Args:
+            keys: of the items, as the reader gives them.
+            read: the tower's input of some of them, by their positions.
+            content: identifies all of them, for the store.
+            store: where features outlast the process.
+            progress: name in the progress bar.
+        """
+
+        @torch.no_grad()
+        def run() -> Trunk:
+            self.eval()
+            stored: list[Tensor] = []
+            for rows in batches(len(keys), progress):
+                for index, values in enumerate(self.trunk(read(rows))):
+                    kept = values.to("cpu", torch.float16 if values.is_floating_point() else values.dtype)
+                    if len(stored) <= index:
+                        stored.append(torch.empty((len(keys), *kept.shape[1:]), dtype=kept.dtype))
+                    stored[index][rows] = kept
+            return Trunk(*stored)
+
+        made_of = [self.fingerprint(), *content, str(self.with_tokens).encode()]
+        self._kept = store.get(made_of, self.device.type, run)
+        self._row_of = {key: row for row, key in enumerate(keys)}
+
+    def fingerprint(self) -> bytes:
+        """Identifies what the trunk computes: its configuration, and all weights but the head's."""
+        heads = {id(parameter) for parameter in self.adapter.head_parameters()}
+        digest = hashlib.sha256(self.identity.encode())
+        for name, values in chain(self.body.named_parameters(), self.body.named_buffers()):
+            if id(values) not in heads:
+                digest.update(name.encode())
+                digest.update(values.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        return digest.digest()
+
+    def _kept_rows(self, rows: Sequence[int]) -> Trunk:
+        pooled, tokens, padding = (values[rows] for values in self._kept)
+        if self.reader.trim and padding.shape[1]:
+            longest = int((~padding).sum(1).max())
+            tokens, padding = tokens[:, :longest], padding[:, :longest]
+        return Trunk(*(values.to(self.device) for values in (pooled, tokens, padding)))
+
+    def _thinned(self, trunk: Trunk) -> Trunk:
+        dropout = self.feature_dropout if self.training else 0.0
+        return Trunk(F.dropout(trunk.pooled.float(), dropout), F.dropout(trunk.tokens.float(), dropout), trunk.padding)
+
+
+def batches(count: int, progress: str = "", size: int = BATCH) -> Iterable[np.ndarray]:
+    """0 ... count - 1 in pieces, with a progress bar of that name."""
+    starts = range(0, count, size)
+    return (
+        np.arange(start, min(start + size, count))
+        for start in tqdm(starts, desc=progress, disable=not progress, leave=False)
+    )
+
+
+def _seed(seed: int | None, part: int) -> None:
+    # dropout can only draw from torch's global stream
+    if seed is not None:
+        torch.manual_seed(seed + part)

@@ -1,0 +1,1 @@
+"""One training: its plan, its epochs and the recipe around them."""

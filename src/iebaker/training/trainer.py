@@ -1,0 +1,162 @@
+"""The epochs of one training: batches, optimiser steps, and the record of what was eliminated."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from iebaker.config.params import TrainingConfig
+from iebaker.corpus import loading
+from iebaker.corpus.streams import PURPOSES, stream
+from iebaker.errors import IebakerError
+from iebaker.method.eba import Elimination
+from iebaker.method.keyword_head import KeywordHead
+from iebaker.method.masking import KeywordMasker
+from iebaker.method.task import RetrievalTask
+from iebaker.metrics.elimination import elimination_audit
+from iebaker.model import factory
+from iebaker.model.encoding import pick_device
+from iebaker.model.features import FeatureStore
+from iebaker.model.towers import adamw_groups
+from iebaker.training import schedule
+from iebaker.training.feed import Feed
+from iebaker.training.plan import Plan
+
+
+class Trainer:
+    """One training, ready to run epoch by epoch.
+
+    Args:
+        config: the resolved parameters.
+        plan: what it sees.
+        seed: of all random streams: data order, augmentation, masking, bank noise, injected captions, weights.
+        features: folder for what frozen trunks give, shared by trainings; None keeps nothing.
+
+    Attributes:
+        model: both towers.
+        task: what a step runs.
+        epoch: epochs finished.
+        seen: the pairs of the last epoch, with their similarities and what was dropped.
+    """
+
+    def __init__(self, config: TrainingConfig, plan: Plan, seed: int, features: Path | None = None) -> None:
+        recipe = config.train
+        self.config, self.plan = config, plan
+        torch.set_num_threads(recipe.threads)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        # filling uninitialised memory costs 10% of a step and affects no result
+        torch.utils.deterministic.fill_uninitialized_memory = False
+        self.device = pick_device(recipe.device)
+        self.streams = {purpose: stream(seed, purpose) for purpose in PURPOSES}
+
+        torch.manual_seed(int(self.streams["weights"].integers(2**31)))
+        self.model = factory.create(config.model).to(self.device)
+        self.model.read(tokens=bool(config.ker or config.local.loss), trim=config.local.mask_padding)
+        self.model.image.feature_dropout = self.model.text.feature_dropout = recipe.feature_dropout
+        self.masking = self._torch_generator("masking")
+        masker, keyword_head = None, None
+        if config.ker:
+            keywords = loading.merged_keywords(plan.members)
+            masker = KeywordMasker(self.model.tokenizer, keywords, plan.captions, config.ker)
+            keyword_head = KeywordHead(self.model.embed_dim, masker.classes, config.ker.layers).to(self.device)
+        elimination = Elimination(config.eba, plan.epoch_pairs, self._torch_generator("bank"))
+        self.task = RetrievalTask(config, self.model, elimination, keyword_head)
+        self.feed = Feed(config, plan, self.model, masker, self.streams, self.masking, FeatureStore(features))
+
+        groups = self.model.parameter_groups(recipe.lr, recipe.head_lr, recipe.weight_decay)
+        if keyword_head is not None:
+            groups += adamw_groups(keyword_head.parameters(), recipe.head_lr or recipe.lr, recipe.weight_decay)
+        self.optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.999), fused=True)
+        self.peaks = [group["lr"] for group in self.optimiser.param_groups]
+        self.epoch, self.step = 0, 0
+        self.seen = pd.DataFrame()
+
+    def run_epoch(self) -> dict[str, Any]:
+        """Train one epoch and return its record: losses, thresholds, elimination.
+
+        Raises:
+            IebakerError: if the loss is not finite.
+        """
+        recipe = self.config.train
+        self.task.elimination.start_epoch(self.epoch)
+        self.task.train()
+        rows = list(self.feed.epoch())
+        records, bar = [], tqdm(rows, desc=f"epoch {self.epoch + 1}/{recipe.epochs}", leave=False, mininterval=1)
+        for of_batch in bar:
+            batch = self.feed.batch(of_batch)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+                record = self.task(batch)
+            self._update(record["loss"])
+            records.append({name: values.detach().float().cpu() for name, values in record.items()})
+            samples = (bar.format_dict["rate"] or 0) * recipe.batch_size
+            bar.set_postfix(loss=f"{records[-1]['loss'].item():.3f}", samples_s=f"{samples:.0f}", refresh=False)
+        self.epoch += 1
+        return {
+            "epoch": self.epoch - 1,
+            **{name: _mean(records, name) for name in records[0] if name.startswith("loss")},
+            "elimination": self._audit(np.concatenate(rows), records),
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Everything beside `seen` that a later process needs to go on as if nothing had happened."""
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "task": self.task.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "elimination": self.task.elimination.state_dict(),
+            "streams": {purpose: generator.bit_generator.state for purpose, generator in self.streams.items()},
+            "masking": self.masking.get_state(),
+        }
+
+    def restore(self, state: dict[str, Any], seen: pd.DataFrame) -> None:
+        """Take over a `state` of the same configuration, and the pairs of its last epoch."""
+        self.epoch, self.step, self.seen = state["epoch"], state["step"], seen
+        self.task.load_state_dict(state["task"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.task.elimination.load_state_dict(state["elimination"])
+        for purpose, generator in self.streams.items():
+            generator.bit_generator.state = state["streams"][purpose]
+        self.masking.set_state(state["masking"])
+
+    def _update(self, loss: Tensor) -> None:
+        """One optimiser step at the scheduled learning rate, with the gradient's norm clipped."""
+        recipe = self.config.train
+        if not math.isfinite(loss.item()):
+            raise IebakerError(
+                f"the loss is {loss.item()} at step {self.step} (epoch {self.epoch}); lower train.lr, "
+                "lengthen train.warmup_steps, or use train.precision=float32"
+            )
+        for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
+            group["lr"] = schedule.learning_rate(self.step, peak, recipe.warmup_steps, self.plan.steps)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        parameters = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, recipe.grad_clip)
+        self.optimiser.step()
+        self.step += 1
+
+    def _audit(self, rows: np.ndarray, records: list[dict[str, Tensor]]) -> dict[str, Any]:
+        """Per similarity: its threshold, and what was dropped against what is known to be weak."""
+        seen, result = self.plan.pairs.iloc[rows].reset_index(drop=True), {}
+        thresholds = self.task.elimination.thresholds
+        for name in ("global", "local"):
+            if name in records[0]:
+                values, dropped = (torch.cat([r[key] for r in records]).numpy() for key in (name, f"dropped_{name}"))
+                result[name] = {"threshold": thresholds[name] if math.isfinite(thresholds[name]) else None}
+                result[name] |= elimination_audit(values, dropped.astype(bool), seen["weak"].to_numpy())
+                seen[name], seen[f"dropped_{name}"] = values, dropped.astype(bool)
+        self.seen = seen
+        return result
+
+    def _torch_generator(self, purpose: str) -> torch.Generator:
+        return torch.Generator().manual_seed(int(self.streams[purpose].integers(2**31)))
+
+
+def _mean(records: list[dict[str, Tensor]], name: str) -> float:
+    return float(np.mean([record[name].item() for record in records]))

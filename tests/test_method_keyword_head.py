@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from iebaker.method.keyword_head import KeywordHead
+
+FIXTURE = Path(__file__).parent / "fixtures" / "parity" / "keyword_head.npz"
+
+
+@pytest.fixture(scope="module")
+def published():
+    return dict(np.load(FIXTURE))
+
+
+@pytest.fixture(scope="module")
+def head(published):
+    weights = {name[2:]: torch.tensor(value) for name, value in published.items() if name.startswith("w.")}
+    vocabulary_size, width = weights["mlm_head.fc.weight"].shape
+    layers = len({name.split(".")[2] for name in weights if ".resblocks." in name})
+    head = KeywordHead(width, vocabulary_size, layers, heads=int(published["heads"]))
+    head.load_state_dict(weights)
+    return head
+
+
+def close(ours, theirs):
+    theirs = torch.as_tensor(theirs)
+    return (ours - theirs).abs().max() <= 1e-6 * theirs.abs().max()
+
+
+def inputs(published):
+    return torch.tensor(published["masked_text_tokens"]), torch.tensor(published["image_tokens"])
+
+
+def test_parity_with_the_published_head(head, published):
+    text, image = inputs(published)
+    assert close(head.fuse(text, image), published["fused"])
+    everywhere = torch.ones(text.shape[:2], dtype=torch.bool)
+    assert close(head(text, image, everywhere).view(published["scores"].shape), published["scores"])
+
+
+def test_only_masked_positions_are_scored_in_row_major_order(head, published):
+    text, image = inputs(published)
+    masked = torch.zeros(text.shape[:2], dtype=torch.bool)
+    masked[2, 1] = masked[0, 10] = masked[0, 3] = True
+    assert close(head(text, image, masked), published["scores"][[0, 0, 2], [3, 10, 1]])
+
+
+def test_batch_without_masked_positions_has_finite_gradients():
+    head = KeywordHead(64, 5, layers=1)
+    text = torch.randn(2, 4, 64, requires_grad=True)
+    scores = head(text, torch.randn(2, 3, 64), torch.zeros(2, 4, dtype=torch.bool))
+    assert scores.shape == (0, 5)
+    scores.sum().backward()
+    assert text.grad.eq(0).all()
+
+
+@pytest.mark.parametrize(("width", "heads"), [(32, 1), (64, 1), (192, 3)])
+def test_one_head_for_every_64_channels(width, heads):
+    assert KeywordHead(width, 3, layers=0).cross_attn.num_heads == heads
+
+
+def test_gradients_reach_the_image_tokens():
+    head, image = KeywordHead(64, 5), torch.randn(2, 3, 64, requires_grad=True)
+    head(torch.randn(2, 4, 64), image, torch.ones(2, 4, dtype=torch.bool)).square().sum().backward()
+    assert image.grad.abs().sum() > 0
