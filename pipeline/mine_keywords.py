@@ -1,5 +1,7 @@
 """Mine a benchmark's key concepts from its training captions: `mine_keywords.py BENCHMARK`."""
 
+from pathlib import Path
+
 import pandas as pd
 from common import load_params, run
 
@@ -14,8 +16,12 @@ def main(benchmark: str) -> None:
     params = parse(KeywordsParams, load_params()["keywords"], "keywords")
     table = pd.read_parquet(PREPARED / benchmark / manifest.FILE)
     captions = table[table["split"] == "train"].groupby("image_id")["caption"].agg(list)
+    if params.file:
+        found = keywords.read_list(Path(params.file), captions)
+    else:
+        found = keywords.mine(captions, params.size, params.min_count)
     with replacing(KEYWORDS / benchmark) as out:
-        keywords.write(keywords.mine(captions, params.size, params.min_count), out)
+        keywords.write(found, out)
 
 
 if __name__ == "__main__":

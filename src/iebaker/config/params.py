@@ -98,7 +98,10 @@ class TrainParams(Section):
     injected_rate: float = Field(
         ge=0, le=1, description="share of training captions swapped for another image's, to audit the elimination"
     )
-    precision: Literal["float32", "bfloat16"]
+    leakage: Literal["drop", "keep"] = Field(
+        description="what happens to training images that are near-duplicates of evaluation images"
+    )
+    precision: Literal["float32", "bfloat16", "float16"]
     device: str
     threads: int = Field(ge=1, description="CPU threads: part of the recipe, sums depend on it")
 
@@ -118,6 +121,7 @@ class KeywordsParams(Section):
 
     size: PositiveInt
     min_count: PositiveInt
+    file: str = Field(description="a list of one's own, one word a line; '' mines them")
 
 
 class KerParams(Section):

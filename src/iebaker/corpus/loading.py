@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -147,7 +147,7 @@ def merged_keywords(members: list[Member]) -> list[str]:
 
 
 def training_pairs(
-    members: list[Member], injected_rate: float = 0.0, seed: int = 0
+    members: Sequence[Member], injected_rate: float = 0.0, seed: int = 0, leakage: str = "drop"
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All (image, caption) pairs of the training splits that may be trained on.
 
@@ -155,10 +155,15 @@ def training_pairs(
     leakage). With `injected_rate`, that share of the captions is exchanged between images, so that the elimination
     can be audited on any benchmark; `weak` marks them "injected".
 
+    Args:
+        leakage: "keep" leaves no image out, as published.
+
     Returns:
         The pairs (member, image_id, caption, weak), and the offenders left out, as `duplicates.offenders` lists them.
     """
     offenders = duplicates.offenders({member.name: member.manifest for member in members})
+    if leakage == "keep":
+        offenders = offenders.iloc[:0]
     parts = []
     for index, member in enumerate(members):
         manifest = member.manifest

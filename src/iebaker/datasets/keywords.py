@@ -75,6 +75,29 @@ def mine(captions_by_image: Iterable[Sequence[str]], size: int, min_count: int) 
     return pd.DataFrame(sorted(frequent), columns=["keyword", "count"]).astype({"count": "int64"})
 
 
+def read_list(file: Path, captions_by_image: Iterable[Sequence[str]]) -> pd.DataFrame:
+    """Keywords of a list of one's own, with how often the training captions contain them; columns as `mine` gives them.
+
+    Args:
+        file: UTF-8 text, one word a line.
+
+    Raises:
+        IebakerError: if there is no such file, or a line is no word as captions are split into.
+    """
+    try:
+        lines = [line.strip().lower() for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise IebakerError(
+            f"keywords.file={file}: cannot be read ({error}); give a text file, one word a line"
+        ) from error
+    for number, line in enumerate(lines, start=1):
+        if line and not WORD.fullmatch(line):
+            raise IebakerError(f"{file}, line {number}: {line!r} is no single word of letters and digits")
+    counts = Counter(word for captions in captions_by_image for caption in captions for word in words(caption))
+    rows = [(word, counts[word]) for word in sorted(set(filter(None, lines)))]
+    return pd.DataFrame(rows, columns=["keyword", "count"]).astype({"count": "int64"})
+
+
 def write(mined: pd.DataFrame, folder: Path) -> None:
     """Write what `mine` gives: the words, one a line, and the table with their counts."""
     (folder / KEYWORDS_FILE).write_text("".join(f"{word}\n" for word in mined["keyword"]))

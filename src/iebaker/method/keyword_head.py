@@ -5,6 +5,7 @@ method: KER 3; after the interaction encoder of IRRA (Jiang and Ye, CVPR 2023).
 
 from collections import OrderedDict
 
+import torch
 from torch import Tensor, nn
 
 from iebaker.model.compat import open_clip
@@ -15,7 +16,7 @@ LayerNorm, QuickGELU = open_clip.transformer.LayerNorm, open_clip.transformer.Qu
 class KeywordHead(nn.Module):
     """Masked words attend to the image's patches, then to each other; masked positions are classified.
 
-    There is no residual around the cross-attention and no padding mask, as published.
+    There is no residual around the cross-attention, as published.
     """
 
     def __init__(self, width: int, vocabulary_size: int, layers: int = 2, heads: int | None = None) -> None:
@@ -28,7 +29,7 @@ class KeywordHead(nn.Module):
             heads: attention heads; one for every 64 of `width` unless given.
         """
         super().__init__()
-        heads = heads or max(width // 64, 1)
+        self.heads = heads = heads or max(width // 64, 1)
         self.ln_pre_t = LayerNorm(width)
         self.ln_pre_i = LayerNorm(width)
         self.cross_attn = nn.MultiheadAttention(width, heads, batch_first=True)
@@ -44,24 +45,40 @@ class KeywordHead(nn.Module):
         )
         self._initialise(width, layers)
 
-    def fuse(self, masked_text_tokens: Tensor, image_tokens: Tensor) -> Tensor:
-        """Text tokens (B, L, d) informed by image tokens (B, P, d) and each other: (B, L, d)."""
+    def fuse(self, masked_text_tokens: Tensor, image_tokens: Tensor, padding: Tensor | None = None) -> Tensor:
+        """Text tokens (B, L, d) informed by image tokens (B, P, d) and each other: (B, L, d).
+
+        Args:
+            padding: (B, L) bool, True at tokens that nothing attends to; None attends to all, as published, and then
+                the result depends on how many columns of padding there are.
+        """
         patches = self.ln_pre_i(image_tokens)
         fused, _ = self.cross_attn(self.ln_pre_t(masked_text_tokens), patches, patches, need_weights=False)
-        return self.ln_post(self.cross_modal_transformer(fused))
+        return self.ln_post(self.cross_modal_transformer(fused, attn_mask=self._attention_mask(padding)))
 
-    def forward(self, masked_text_tokens: Tensor, image_tokens: Tensor, masked: Tensor) -> Tensor:
+    def forward(
+        self, masked_text_tokens: Tensor, image_tokens: Tensor, masked: Tensor, padding: Tensor | None = None
+    ) -> Tensor:
         """Scores of the vocabulary at masked positions only.
 
         Args:
             masked_text_tokens: (B, L, d), the masked captions' projected tokens.
             image_tokens: (B, P, d), their images' projected patches.
             masked: (B, L) bool, True at masked positions.
+            padding: as for `fuse`.
 
         Returns:
             (n, V), the n masked positions in row-major order; n may be 0.
         """
-        return self.mlm_head(self.fuse(masked_text_tokens, image_tokens)[masked])
+        return self.mlm_head(self.fuse(masked_text_tokens, image_tokens, padding)[masked])
+
+    def _attention_mask(self, padding: Tensor | None) -> Tensor | None:
+        """(B * heads, L, L), added to the attention's logits: minus infinity in the columns of padding."""
+        if padding is None:
+            return None
+        columns = torch.zeros(padding.shape, device=padding.device).masked_fill(padding, float("-inf"))
+        per_head = columns.repeat_interleave(self.heads, dim=0)
+        return per_head[:, None, :].expand(-1, padding.shape[1], -1)
 
     def _initialise(self, width: int, layers: int) -> None:
         """CLIP's initialisation of its text transformer (Radford et al., 2021)."""

@@ -91,7 +91,8 @@ class RetrievalTask(nn.Module):
         if batch.masked is not None:
             masked = self.model.text(batch.masked.texts, batch.seed + 2)
             positions = batch.masked.positions[:, : masked.tokens.shape[1]]
-            scores = self.keyword_head(masked.tokens, images.tokens, positions)
+            padding = masked.padding if local.mask_padding else None
+            scores = self.keyword_head(masked.tokens, images.tokens, positions, padding)
             record["loss_keywords"] = objective.keyword_loss(scores, batch.masked.classes)
             loss = loss + self.config.ker.weight * record["loss_keywords"]
         return {"loss": loss, **record}

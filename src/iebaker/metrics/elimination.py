@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
 
 from iebaker.metrics.recall import rounded
 
@@ -14,14 +14,12 @@ ELIMINATION = "elimination"  # beside the benchmarks in reports/metrics
 def auroc(positive: np.ndarray, negative: np.ndarray) -> float | None:
     """Probability that a value of `positive` exceeds one of `negative`, ties counting half.
 
-    The area under the receiver operating characteristic, by the rank statistic of Mann and Whitney; None if either
-    side is empty.
+    The area under the receiver operating characteristic; None if either side is empty.
     """
     if len(positive) == 0 or len(negative) == 0:
         return None
-    ranks = rankdata(np.concatenate([positive, negative]))
-    above = ranks[: len(positive)].sum() - len(positive) * (len(positive) + 1) / 2
-    return float(above / (len(positive) * len(negative)))
+    labels = np.repeat([1, 0], [len(positive), len(negative)])
+    return float(roc_auc_score(labels, np.concatenate([positive, negative])))
 
 
 def separation(values: np.ndarray, weak_kind: np.ndarray) -> dict[str, float | None]:

@@ -1,8 +1,8 @@
-"""open_clip, importable also beside a torchvision that was built for another torch.
+"""open_clip and torchvision, importable also beside a torchvision that was built for another torch.
 
-Import open_clip from here only: `from iebaker.model.compat import open_clip`. A torchvision linked to CUDA fails
-to import beside a CPU build of torch, because its compiled operators do not load, and open_clip and timm import it.
-Nothing here uses those operators, so it is enough to declare them.
+Import both from here only: `from iebaker.model.compat import open_clip, torchvision`. A torchvision linked to CUDA
+fails to import beside a CPU build of torch, because its compiled operators do not load, and open_clip and timm import
+it. Nothing here uses those operators, so it is enough to declare them.
 """
 
 import importlib
@@ -42,5 +42,6 @@ def operators_declared() -> bool:
     return bool(_libraries)
 
 
-import_torchvision()
+torchvision = import_torchvision()
+importlib.import_module("torchvision.transforms.v2")
 open_clip = importlib.import_module("open_clip")

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from iebaker.model.augment import Crops, cut
+
 
 @dataclass(frozen=True)
 class Preprocess:
@@ -23,10 +25,16 @@ class Preprocess:
     std: tuple[float, float, float]
     interpolation: str = "bicubic"
 
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """Stored squares (B, S, S, 3) uint8 RGB to (B, 3, size, size) normalised float32."""
+    def __call__(self, pixels: Tensor, crops: Crops | None = None) -> Tensor:
+        """Stored squares (B, S, S, 3) uint8 RGB to (B, 3, size, size) normalised float32.
+
+        Args:
+            crops: what is cut out of each; None takes the whole.
+        """
         images = pixels.permute(0, 3, 1, 2).float() / 255
-        if images.shape[-1] != self.size:
+        if crops is not None:
+            images = cut(images, crops, self.size, self.interpolation)
+        elif images.shape[-1] != self.size:
             side = (self.size, self.size)
             # cubic filters overshoot
             images = F.interpolate(images, side, mode=self.interpolation, antialias=True).clamp(0, 1)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from iebaker import images
 from iebaker.model.adapters import IMAGE_ADAPTERS, TEXT_ADAPTERS, adapt
+from iebaker.model.augment import draw_crops
 from iebaker.model.preprocess import Preprocess
 from iebaker.model.tokens import Tokenizer
 from iebaker.model.tower import Tower
@@ -30,8 +31,17 @@ class PixelReader:
 
     def inputs(self, items: Sequence[Any], device: torch.device) -> Tensor:
         """(B, 3, size, size) normalised float32."""
-        pixels = np.stack([self._pixels(item) for item in items])
-        return self.preprocess(torch.from_numpy(pixels).to(device))
+        return self.preprocess(self._stack(items, device))
+
+    def augmented(
+        self, items: Sequence[Any], device: torch.device, smallest: float, flip: bool, generator: np.random.Generator
+    ) -> Tensor:
+        """As `inputs`, of random crops: `draw_crops` says how they are drawn."""
+        pixels = self._stack(items, device)
+        return self.preprocess(pixels, draw_crops(len(pixels), pixels.shape[1], smallest, flip, generator))
+
+    def _stack(self, items: Sequence[Any], device: torch.device) -> Tensor:
+        return torch.from_numpy(np.stack([self._pixels(item) for item in items])).to(device)
 
     def _pixels(self, item: Any) -> np.ndarray:
         if isinstance(item, (str, Path)):

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from iebaker.config.params import TrainingConfig
 from iebaker.corpus import loading
-from iebaker.corpus.augment import random_crops
 from iebaker.corpus.loading import StoredImage
 from iebaker.method.masking import KeywordMasker
 from iebaker.method.task import Batch, MaskedCaptions
@@ -58,11 +58,16 @@ class Feed:
     def batch(self, rows: np.ndarray) -> Batch:
         """The pairs of these rows, augmented."""
         seed = int(self.streams["dropout"].integers(2**31))
-        images = self.model.image.inputs([self.images[row] for row in rows])
-        if self.augments and not isinstance(images, Trunk):
-            images = random_crops(images, self.recipe.crop_scale, self.recipe.flip, self.streams["augmentation"])
+        images = self._images([self.images[row] for row in rows])
         texts = self.model.text.inputs(self.token_ids[rows])
         return Batch(images, texts, self._masked(rows), seed)
+
+    def _images(self, items: list[StoredImage]) -> Tensor | Trunk:
+        tower, recipe = self.model.image, self.recipe
+        if not self.augments:
+            return tower.inputs(items)
+        stream = self.streams["augmentation"]
+        return tower.reader.augmented(items, tower.device, recipe.crop_scale, recipe.flip, stream)
 
     def _masked(self, rows: np.ndarray) -> MaskedCaptions | None:
         if self.masker is None:

@@ -45,6 +45,8 @@ def fit(
     started = time.perf_counter()
     epochs = config.train.epochs
     plan = make_plan(config, members, seed)
+    if plan.warmup < config.train.warmup_steps:
+        tqdm.write(f"warm-up of {plan.warmup} instead of {config.train.warmup_steps} steps: a tenth of {plan.steps}")
     trainer = Trainer(config, plan, seed, features)
     checkpoint = Checkpoint(resume, fingerprint_of(config, members, seed))
     history: list[dict[str, Any]] = []

@@ -8,7 +8,7 @@ from iebaker.config.params import TrainingConfig
 from iebaker.corpus import loading
 from iebaker.corpus.loading import Member
 from iebaker.errors import IebakerError
-from iebaker.training.schedule import check_warmup
+from iebaker.training.schedule import warmup_of
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Plan:
         left_out: training images that may not.
         epoch_pairs: pairs that an epoch visits, the incomplete batch among them.
         steps: optimiser steps of the whole training.
+        warmup: those of its warm-up.
     """
 
     members: list[Member]
@@ -28,6 +29,7 @@ class Plan:
     left_out: pd.DataFrame
     epoch_pairs: int
     steps: int
+    warmup: int
 
     @property
     def captions(self) -> list[str]:
@@ -39,8 +41,8 @@ def make_plan(config: TrainingConfig, members: list[Member], seed: int) -> Plan:
     """The plan of one training.
 
     Raises:
-        IebakerError: for everything that cannot be trained: no validation split, no pairs, fewer pairs than a batch, a
-            warm-up longer than the run, masks drawn anew for a frozen text trunk.
+        IebakerError: for everything that cannot be trained: no validation split, no pairs, fewer pairs than a
+            batch, masks drawn anew for a frozen text trunk.
     """
     recipe = config.train
     if without := [member.name for member in members if not loading.split_of(member, "val").captions]:
@@ -48,7 +50,7 @@ def make_plan(config: TrainingConfig, members: list[Member], seed: int) -> Plan:
             f"{', '.join(without)}: no validation split, and every choice is made on validation; "
             f"set benchmark.{without[0]}.validation_share"
         )
-    pairs, left_out = loading.training_pairs(members, recipe.injected_rate, seed)
+    pairs, left_out = loading.training_pairs(members, recipe.injected_rate, seed, recipe.leakage)
     if not len(pairs):
         raise IebakerError(
             f"no training pair: {len(left_out)} training images were left out as near-duplicates of "
@@ -65,5 +67,4 @@ def make_plan(config: TrainingConfig, members: list[Member], seed: int) -> Plan:
             "set ker.mask_ratio=1 or model.lock_text=false"
         )
     steps = recipe.epochs * (epoch_pairs // recipe.batch_size)
-    check_warmup(recipe.warmup_steps, steps)
-    return Plan(members, pairs, left_out, epoch_pairs, steps)
+    return Plan(members, pairs, left_out, epoch_pairs, steps, warmup_of(recipe.warmup_steps, steps))

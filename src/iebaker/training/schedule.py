@@ -2,20 +2,10 @@
 
 import math
 
-from iebaker.errors import IebakerError
 
-
-def check_warmup(warmup: int, total: int) -> None:
-    """Refuse a warm-up that leaves no step for the cosine.
-
-    Raises:
-        IebakerError: naming both lengths, in optimiser steps, and what to change.
-    """
-    if warmup >= total:
-        raise IebakerError(
-            f"train.warmup_steps={warmup} is not below the run's {total} optimiser steps: the learning rate would "
-            f"never come down; set train.warmup_steps below {total} (a tenth, {total // 10}, is usual) or train longer"
-        )
+def warmup_of(wanted: int, total: int) -> int:
+    """Steps of warm-up: `wanted`, but at most a tenth of the run's `total` steps, so that a short run works too."""
+    return min(wanted, total // 10)
 
 
 def learning_rate(step: int, base: float, warmup: int, total: int) -> float:
@@ -25,12 +15,8 @@ def learning_rate(step: int, base: float, warmup: int, total: int) -> float:
         step: 0-based optimiser step, below `total`.
         base: peak learning rate, reached at step `warmup - 1`.
         warmup: steps of linear warm-up, (step + 1) / warmup.
-        total: steps of the whole run; the cosine takes the `total - warmup` after the warm-up.
-
-    Raises:
-        IebakerError: if `warmup` is not below `total`.
+        total: steps of the whole run, more than `warmup`; the cosine takes the `total - warmup` after the warm-up.
     """
-    check_warmup(warmup, total)
     if step < warmup:
         return base * (step + 1) / warmup
     progress = (step - warmup) / (total - warmup)

@@ -71,6 +71,9 @@ class Trainer:
         groups = self.model.parameter_groups(recipe.lr, recipe.head_lr, recipe.weight_decay)
         if keyword_head is not None:
             groups += adamw_groups(keyword_head.parameters(), recipe.head_lr or recipe.lr, recipe.weight_decay)
+        self.autocast = getattr(torch, recipe.precision)
+        # half precision underflows without it; of other precisions it leaves loss and gradients as they are
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "float16")
         self.optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.999), fused=True)
         self.peaks = [group["lr"] for group in self.optimiser.param_groups]
         self.epoch, self.step = 0, 0
@@ -89,7 +92,7 @@ class Trainer:
         records, bar = [], tqdm(rows, desc=f"epoch {self.epoch + 1}/{recipe.epochs}", leave=False, mininterval=1)
         for of_batch in bar:
             batch = self.feed.batch(of_batch)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            with torch.autocast(self.device.type, self.autocast, enabled=self.autocast != torch.float32):
                 record = self.task(batch)
             self._update(record["loss"])
             records.append({name: values.detach().float().cpu() for name, values in record.items()})
@@ -109,6 +112,7 @@ class Trainer:
             "step": self.step,
             "task": self.task.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "elimination": self.task.elimination.state_dict(),
             "streams": {purpose: generator.bit_generator.state for purpose, generator in self.streams.items()},
             "masking": self.masking.get_state(),
@@ -119,6 +123,7 @@ class Trainer:
         self.epoch, self.step, self.seen = state["epoch"], state["step"], seen
         self.task.load_state_dict(state["task"])
         self.optimiser.load_state_dict(state["optimiser"])
+        self.scaler.load_state_dict(state["scaler"])
         self.task.elimination.load_state_dict(state["elimination"])
         for purpose, generator in self.streams.items():
             generator.bit_generator.state = state["streams"][purpose]
@@ -133,12 +138,14 @@ class Trainer:
                 "lengthen train.warmup_steps, or use train.precision=float32"
             )
         for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
-            group["lr"] = schedule.learning_rate(self.step, peak, recipe.warmup_steps, self.plan.steps)
+            group["lr"] = schedule.learning_rate(self.step, peak, self.plan.warmup, self.plan.steps)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimiser)
         parameters = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
         torch.nn.utils.clip_grad_norm_(parameters, recipe.grad_clip)
-        self.optimiser.step()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
         self.step += 1
 
     def _audit(self, rows: np.ndarray, records: list[dict[str, Tensor]]) -> dict[str, Any]:
