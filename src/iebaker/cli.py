@@ -74,7 +74,10 @@ def rerank(
         }
         if warning := check_test(matrices, val, test):
             typer.echo(f"iebaker rerank: warning: {warning}", err=True)
-        banks = {name: load_bank(*of, files, matrices[name]) for name, of in (("val", files[:2]), ("test", files[2:]))}
+        banks = {
+            "val": load_bank(bank_val_texts, bank_val_images, files, matrices["val"]),
+            "test": load_bank(bank_test_texts, bank_test_images, files, matrices["test"]),
+        }
         image_of_text = image_of_text_of(matrices["val"], captions_per_image)
         selection = sar.select(matrices["val"], image_of_text, params, banks["val"])
         result: dict[str, Any] = {}

@@ -11,7 +11,7 @@ wins over everything.
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, NonNegativeInt
+from pydantic import AfterValidator, Field
 
 from iebaker.config.params import EvaluationConfig, Section, TrainingConfig, parse
 from iebaker.errors import IebakerError
@@ -27,6 +27,7 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 Name = Annotated[str, Field(pattern=NAME)]
 Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]  # names a folder: neither true nor 00
 Values = dict[str, Any]
 
 
@@ -55,7 +56,7 @@ class Declarations(Section):
     benchmarks: Names
     corpora: Names
     variants: Names
-    seeds: Annotated[list[NonNegativeInt], Field(min_length=1), AfterValidator(_distinct)]
+    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
     benchmark: dict[Name, Values]
     corpus: dict[Name, CorpusDefinition]
     variant: dict[Name, Overlay]

@@ -5,14 +5,29 @@ number that is meant. What params.yaml holds has no default here: no object ever
 Nothing here knows of files or stages.
 """
 
+import difflib
 import re
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from iebaker.errors import IebakerError
 
 Model = TypeVar("Model", bound=BaseModel)
+SHOWN_KEYS = 20
+SHOWN_CHARACTERS = 200
+
+
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number is wanted, not true or false")
+    return value
+
+
+# YAML's booleans are Python's integers 0 and 1
+Number = Annotated[float, BeforeValidator(_no_boolean)]
+Count = Annotated[int, BeforeValidator(_no_boolean)]
 
 
 class Section(BaseModel):
@@ -31,8 +46,8 @@ class BenchmarkParams(Section):
     format: Literal["karpathy", "nwpu", "parquet", "csv"] = "karpathy"
     annotations: str = Field("", description="annotation file among what `source` gives; '' finds it")
     images: str = Field("", description="folder or zip of images among what `source` gives; '' looks everywhere")
-    image_size: PositiveInt = Field(224, le=2048, description="side in pixels of the stored square images")
-    validation_share: float = Field(
+    image_size: Count = Field(224, ge=1, le=2048, description="side in pixels of the stored square images")
+    validation_share: Number = Field(
         0.0, ge=0, lt=1, description="share of train held out by a hash of the file name; for sources without val"
     )
     missing: Literal["refuse", "exclude"] = Field(
@@ -61,12 +76,12 @@ class BenchmarkParams(Section):
 class SyntheticParams(Section):
     """`synthetic`: the embedded benchmark of drawn overhead scenes."""
 
-    train: PositiveInt
-    val: PositiveInt
-    test: PositiveInt
-    image_size: int = Field(ge=32)
-    weak_rate: float = Field(ge=0, le=1, description="share of training captions replaced by weakly correlated ones")
-    seed: int = Field(ge=0)
+    train: Count = Field(ge=1, le=1_000_000)
+    val: Count = Field(ge=1, le=1_000_000)
+    test: Count = Field(ge=1, le=1_000_000)
+    image_size: Count = Field(ge=32, le=2048)
+    weak_rate: Number = Field(ge=0, le=1, description="share of training captions replaced by weakly correlated ones")
+    seed: Count = Field(ge=0, lt=2**32)
 
 
 class ModelParams(Section):
@@ -83,19 +98,21 @@ class ModelParams(Section):
 class TrainParams(Section):
     """`train`: the recipe (method: Objective)."""
 
-    epochs: PositiveInt
-    batch_size: int = Field(ge=2, description="a contrastive loss needs at least two pairs")
+    epochs: Count = Field(ge=1, le=10_000)
+    batch_size: Count = Field(ge=2, le=1_000_000, description="a contrastive loss needs at least two pairs")
     pairs: Literal["all", "one_per_image"]
-    lr: float = Field(gt=0, allow_inf_nan=False)
-    head_lr: float = Field(ge=0, allow_inf_nan=False, description="learning rate of untrained heads; 0: the same as lr")
-    weight_decay: float = Field(ge=0, allow_inf_nan=False)
-    warmup_steps: int = Field(ge=0)
-    grad_clip: float = Field(gt=0)
-    logit_scale: float = Field(ge=-10, le=10, description="natural logarithm of s, fixed")
-    crop_scale: float = Field(gt=0, le=1, description="smallest area share of the random crop; 1: no augmentation")
+    lr: Number = Field(gt=0, allow_inf_nan=False)
+    head_lr: Number = Field(
+        ge=0, allow_inf_nan=False, description="learning rate of untrained heads; 0: the same as lr"
+    )
+    weight_decay: Number = Field(ge=0, allow_inf_nan=False)
+    warmup_steps: Count = Field(ge=0, le=10**9)
+    grad_clip: Number = Field(gt=0, allow_inf_nan=False)
+    logit_scale: Number = Field(ge=-10, le=10, description="natural logarithm of s, fixed")
+    crop_scale: Number = Field(gt=0, le=1, description="smallest area share of the random crop; 1: no augmentation")
     flip: bool
-    feature_dropout: float = Field(ge=0, lt=1, description="on the cached features of frozen trunks")
-    injected_rate: float = Field(
+    feature_dropout: Number = Field(ge=0, lt=1, description="on the cached features of frozen trunks")
+    injected_rate: Number = Field(
         ge=0, le=1, description="share of training captions swapped for another image's, to audit the elimination"
     )
     leakage: Literal["drop", "keep"] = Field(
@@ -103,24 +120,26 @@ class TrainParams(Section):
     )
     precision: Literal["float32", "bfloat16", "float16"]
     device: str
-    threads: int = Field(ge=1, description="CPU threads: part of the recipe, sums depend on it")
+    threads: Count = Field(ge=1, le=1024, description="CPU threads: part of the recipe, sums depend on it")
 
 
 class EbaParams(Section):
     """`eba`: eliminate before align (method: EBA)."""
 
     scheme: Literal["none", "coupled", "decoupled"]
-    drop_ratio: float = Field(ge=0, lt=1)
-    start_epoch: int = Field(ge=0)
+    drop_ratio: Number = Field(ge=0, lt=1)
+    start_epoch: Count = Field(ge=0, le=10_000)
     bank: Literal["filled", "reference"]
-    bank_size: Literal["epoch"] | PositiveInt = Field(description="entries, or one epoch of the corpus")
+    bank_size: Literal["epoch"] | Annotated[Count, Field(ge=1, le=10**9)] = Field(
+        description="entries, or one epoch of the corpus"
+    )
 
 
 class KeywordsParams(Section):
     """`keywords`: mining (method: KER 1)."""
 
-    size: PositiveInt
-    min_count: PositiveInt
+    size: Count = Field(ge=1, le=1_000_000)
+    min_count: Count = Field(ge=1)
     file: str = Field(description="a list of one's own, one word a line; '' mines them")
 
 
@@ -128,9 +147,9 @@ class KerParams(Section):
     """`ker`: keyword explicit reasoning (method: KER)."""
 
     enabled: bool
-    weight: float = Field(ge=0)
-    layers: int = Field(ge=0)
-    mask_ratio: float = Field(ge=0, le=1)
+    weight: Number = Field(ge=0, le=1e6)
+    layers: Count = Field(ge=0, le=64)
+    mask_ratio: Number = Field(ge=0, le=1)
     alignment: Literal["token", "reference"]
     vocabulary: Literal["keywords", "full"]
 
@@ -138,7 +157,7 @@ class KerParams(Section):
 class LocalParams(Section):
     """`local`: the local similarity in training and export (method: Similarity)."""
 
-    loss: float = Field(ge=0, description="weight of the local cross-entropy; 0: a plain CLIP fine-tune")
+    loss: Number = Field(ge=0, le=1e6, description="weight of the local cross-entropy; 0: a plain CLIP fine-tune")
     mask_padding: bool
     precision: Literal["float32", "bfloat16"]
 
@@ -146,8 +165,8 @@ class LocalParams(Section):
 class FusionParams(Section):
     """`fusion`: how global and local similarity are added up at evaluation (method: Similarity)."""
 
-    global_weight: float = Field(ge=0)
-    local_weight: float = Field(ge=0)
+    global_weight: Number = Field(ge=0, le=1e6)
+    local_weight: Number = Field(ge=0, le=1e6)
     standardise: bool = Field(description="divide S and L by their standard deviation on validation before fusion")
 
 
@@ -155,23 +174,25 @@ class SarParams(Section):
     """`sar`: sort after reversed retrieval (method: SAR)."""
 
     method: Literal["auto", "none", "sort", "weighted", "soft", "querybank", "sinkhorn"]
-    candidates: PositiveInt = Field(description="K: top items per query that are re-ranked by sort and weighted")
-    bank_size: int = Field(
-        ge=0, description="training queries of each side whose similarities are exported for querybank"
+    candidates: Count = Field(
+        ge=1, le=100_000, description="K: top items per query that are re-ranked by sort and weighted"
     )
-    weight_forward: float = Field(ge=0, allow_inf_nan=False, description="W1 of weighted")
-    weight_reverse: float = Field(ge=0, allow_inf_nan=False, description="W2 of weighted")
-    decay: float = Field(ge=0, allow_inf_nan=False, description="xi of weighted")
-    strength: float = Field(
+    bank_size: Count = Field(
+        ge=0, le=1_000_000, description="training queries of each side whose similarities are exported for querybank"
+    )
+    weight_forward: Number = Field(ge=0, allow_inf_nan=False, description="W1 of weighted")
+    weight_reverse: Number = Field(ge=0, allow_inf_nan=False, description="W2 of weighted")
+    decay: Number = Field(ge=0, allow_inf_nan=False, description="xi of weighted")
+    strength: Number = Field(
         ge=0,
         description="lambda of soft and querybank, in validation standard deviations; .inf: reversed retrieval alone",
     )
-    beta: float = Field(
+    beta: Number = Field(
         gt=0,
         allow_inf_nan=False,
         description="inverse temperature of soft, querybank and sinkhorn, per standard deviation of validation",
     )
-    iterations: PositiveInt = Field(description="of sinkhorn")
+    iterations: Count = Field(ge=1, le=10_000, description="of sinkhorn")
 
 
 class TrainingConfig(Section):
@@ -202,7 +223,7 @@ def parse(model: type[Model], values: Any, where: str) -> Model:
     """Validate `values` as `model`; `where` names the place in the message.
 
     Raises:
-        IebakerError: naming every key, its value and what is expected.
+        IebakerError: naming every key, its value and what is expected; for an unknown key the nearest known one.
     """
     try:
         return model.model_validate(values)
@@ -210,6 +231,42 @@ def parse(model: type[Model], values: Any, where: str) -> Model:
         lines = []
         for problem in error.errors():
             key = ".".join([where, *map(str, problem["loc"])]).strip(".")
-            given = "" if problem["type"] == "missing" else f" (given: {problem['input']!r})"
-            lines.append(f"{key}: {problem['msg']}{given}")
+            if problem["type"] == "extra_forbidden":
+                lines.append(
+                    f"{key}: no such key; {nearest(str(problem['loc'][-1]), _keys(model, problem['loc'][:-1]))}"
+                )
+            elif problem["type"] == "missing":
+                lines.append(f"{key}: is missing")
+            else:
+                message = problem["msg"].removeprefix("Value error, ")
+                lines.append(f"{key}: {message} (given: {_shortened(problem['input'])})")
         raise IebakerError("params: " + "; ".join(lines)) from error
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What to write instead of an unknown name: the nearest known one, or all where none is near and they are few."""
+    known = sorted(known)
+    if close := difflib.get_close_matches(name, known, n=1):
+        return f"did you mean {close[0]}?"
+    return f"there are {', '.join(known)}" if len(known) <= SHOWN_KEYS else f"there are {len(known)} others"
+
+
+def _keys(model: type[BaseModel], location: Iterable[int | str]) -> list[str]:
+    """Fields of the section at `location` within `model`."""
+    for name in location:
+        field = model.model_fields.get(str(name))
+        sections = [kind for kind in _types(field.annotation) if issubclass(kind, BaseModel)] if field else []
+        if sections:
+            model = sections[0]
+    return list(model.model_fields)
+
+
+def _types(annotation: Any) -> list[type]:
+    """The classes that an annotation is made of."""
+    parts = [kind for part in get_args(annotation) for kind in _types(part)]
+    return parts + ([annotation] if isinstance(annotation, type) and not get_args(annotation) else [])
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."

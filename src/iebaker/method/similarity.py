@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Precision = Literal["float32", "bfloat16"]
+PARTS = 4  # that d is split into for `packed_gram`; more parts save less than their smaller products cost
+GRAM_BYTES = 2**30
 
 
 def global_similarity(text: Tensor, image: Tensor) -> Tensor:
@@ -40,29 +42,33 @@ def gram(tokens: Tensor, padding: Tensor | None = None, precision: Precision = "
         (N, d^2) in that precision.
     """
     with torch.autocast(tokens.device.type, enabled=False):
-        tokens = F.normalize(tokens.float(), dim=-1)
-        if padding is not None:
-            tokens = tokens.masked_fill(padding.unsqueeze(-1), 0.0)
-        tokens = tokens.to(getattr(torch, precision))
+        tokens = _normalised(tokens, padding).to(getattr(torch, precision))
         return (tokens.mT @ tokens).flatten(1)
 
 
-def upper_triangle(gram: Tensor) -> Tensor:
-    """(N, d^2) symmetric matrices as (N, d (d + 1) / 2) with the same inner products: off-diagonals times sqrt(2).
+def packed_gram(tokens: Tensor, padding: Tensor | None = None, precision: Precision = "float32") -> Tensor:
+    """As `gram`, without what the symmetry repeats: the blocks on and above the diagonal, of PARTS x PARTS.
 
-    Half the memory and half the work of `local_from_grams`, at the price of a copy: worth it for many pairs.
+    Blocks above the diagonal are multiplied by sqrt(2), so that inner products are those of the whole matrices. At
+    d = 512 that is 5/8 of the values, and no gathering of single ones.
+
+    Returns:
+        (N, D), D about d^2 (PARTS + 1) / (2 PARTS).
     """
-    width = int(gram.shape[1] ** 0.5)
-    rows, columns = torch.triu_indices(width, width, device=gram.device)
-    weights = torch.where(rows == columns, 1.0, 2.0**0.5).to(gram.dtype)
-    return gram.index_select(1, rows * width + columns).mul_(weights)
+    with torch.autocast(tokens.device.type, enabled=False):
+        parts = _normalised(tokens, padding).to(getattr(torch, precision)).tensor_split(PARTS, dim=2)
+        blocks = []
+        for row, left in enumerate(parts):
+            blocks.append(left.mT @ left)
+            blocks += [(2**0.5 * left).mT @ right for right in parts[row + 1 :]]
+        return torch.cat([block.flatten(1) for block in blocks], dim=1)
 
 
 def local_from_grams(text_gram: Tensor, image_gram: Tensor) -> Tensor:
     """Local similarities L of all pairs, from the Gram matrices of each side.
 
     Args:
-        text_gram: (N_text, D) of `gram`, or of `upper_triangle`.
+        text_gram: (N_text, D) of `gram`, or of `packed_gram`.
         image_gram: (N_image, D) of the same function, in the same precision.
 
     Returns:
@@ -102,11 +108,12 @@ def write_local_similarity(
     image_tokens: np.ndarray,
     text_padding: np.ndarray | None = None,
     precision: Precision = "float32",
+    budget: int = GRAM_BYTES,
     block: int = 256,
 ) -> None:
-    """Fill `out` with the local similarities of a whole split, block by block.
+    """Fill `out` with the local similarities of a whole split.
 
-    Memory stays at a few times `block` x d^2 values, whatever the split's size.
+    The Gram matrices of as many images as the budget holds are kept, and the texts stream past them, a block at a time.
 
     Args:
         out: (N_text, N_image) array or memory map to write into.
@@ -114,17 +121,38 @@ def write_local_similarity(
         image_tokens: (N_image, P, d) array or memory map.
         text_padding: (N_text, L) bool, True at padding; None counts every position.
         precision: of the products.
-        block: texts and images at a time.
+        budget: bytes of image Gram matrices.
+        block: texts at a time.
     """
-
-    def block_gram(tokens: np.ndarray, rows: slice, padding: np.ndarray | None = None) -> Tensor:
-        padding = None if padding is None else torch.tensor(padding[rows])
-        return upper_triangle(gram(torch.tensor(tokens[rows]), padding, precision))
-
     with torch.inference_mode():
-        for column in range(0, len(image_tokens), block):
-            columns = slice(column, column + block)
-            image_gram = block_gram(image_tokens, columns)
-            for row in range(0, len(text_tokens), block):
-                rows = slice(row, row + block)
-                out[rows, columns] = local_from_grams(block_gram(text_tokens, rows, text_padding), image_gram).numpy()
+        size = packed_gram(torch.zeros(1, 1, image_tokens.shape[2]), precision=precision).nbytes
+        images = max(1, budget // size)
+        for first in range(0, len(image_tokens), images):
+            columns = slice(first, first + images)
+            image_gram = _packed_grams(image_tokens[columns], precision, block)
+            for start in range(0, len(text_tokens), block):
+                rows = slice(start, start + block)
+                tokens, padding = torch.tensor(text_tokens[rows]), None
+                if text_padding is not None:
+                    padding = torch.tensor(text_padding[rows])
+                    longest = max(1, int((~padding).sum(1).max()))  # what follows is padding in every text
+                    tokens, padding = tokens[:, :longest], padding[:, :longest]
+                text_gram = packed_gram(tokens, padding, precision)
+                out[rows, columns] = local_from_grams(text_gram, image_gram).numpy()
+
+
+def _packed_grams(tokens: np.ndarray, precision: Precision, block: int) -> Tensor:
+    """`packed_gram` of many items, a block at a time, in one piece of memory."""
+    grams = torch.empty(0)
+    for start in range(0, len(tokens), block):
+        part = packed_gram(torch.tensor(tokens[start : start + block]), precision=precision)
+        if not len(grams):
+            grams = part.new_empty(len(tokens), part.shape[1])
+        grams[start : start + block] = part
+    return grams
+
+
+def _normalised(tokens: Tensor, padding: Tensor | None) -> Tensor:
+    """Float32 tokens of length 1, and of length 0 at padding."""
+    tokens = F.normalize(tokens.float(), dim=-1)
+    return tokens if padding is None else tokens.masked_fill(padding.unsqueeze(-1), 0.0)

@@ -6,19 +6,20 @@ from typing import Any
 
 import yaml
 
-from iebaker.config.declarations import NAME, check
+from iebaker.config.checks import check_all
+from iebaker.config.declarations import NAME
 from iebaker.errors import IebakerError
 from iebaker.layout import PARAMS
 
 
 def load_params(path: Path = PARAMS) -> dict[str, Any]:
-    """params.yaml as plain data, its selections checked.
+    """params.yaml as plain data, checked as a whole.
 
     Raises:
         IebakerError: if it is missing, no YAML, or selects what it does not define.
     """
     try:
-        return check(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return check_all(yaml.safe_load(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise IebakerError(f"{path}: not there; run this in the project's folder") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -12,6 +12,7 @@ from iebaker.report import style
 SIGNIFICANT = 0.01
 KINDS = ("other", "injected", "sibling", "vague", "untouched")
 DIRECTIONS = {"image_to_text": "image to text", "text_to_image": "text to image"}
+ERROR = {"ecolor": style.INK, "capsize": 2, "elinewidth": 0.9}
 
 
 def ablation(table: pd.DataFrame, path: Path) -> None:
@@ -184,7 +185,6 @@ FIGURES = {
     "fusion": fusion,
     "recall_at_k": recall_at_k,
 }
-ERROR = {"ecolor": style.INK, "capsize": 2, "elinewidth": 0.9}
 
 
 def _empty(axes: Axes, why: str) -> None:

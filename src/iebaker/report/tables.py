@@ -16,6 +16,7 @@ MATRICES = ("plain", "sar")
 CURVE_RANKS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 30, 40, 50)
 LOCAL_WEIGHTS = tuple(round(0.1 * step, 1) for step in range(11))
 DIGITS = 4
+MEASURES = {"image_to_text": image_to_text_hits, "text_to_image": text_to_image_hits}
 
 
 def ablation(results: CorpusResults) -> pd.DataFrame:
@@ -34,7 +35,7 @@ def ablation(results: CorpusResults) -> pd.DataFrame:
             owner = results.image_of_text(benchmark, split)
             for matrix in MATRICES:
                 measured = {variant: found[variant][split][matrix] for variant in results.variants}
-                others = {variant: of for variant, of in measured.items() if variant != results.reference}
+                others = {name: trained for name, trained in measured.items() if name != results.reference}
                 differences = compare(measured[results.reference], others, owner) if others else {}
                 for variant in results.variants:
                     summary = metrics[variant][benchmark][split][matrix]
@@ -163,7 +164,6 @@ def reranking(results: CorpusResults) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-MEASURES = {"image_to_text": image_to_text_hits, "text_to_image": text_to_image_hits}
 TABLES = {
     "ablation": ablation,
     "training": training,
