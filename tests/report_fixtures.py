@@ -11,22 +11,26 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import PARAMS, ROOT
 
+from iebaker.config.declarations import resolve
+from iebaker.config.files import write_configuration
 from iebaker.corpus.loading import Member, split_of
-from iebaker.datasets import audit
+from iebaker.datasets import audit, keywords
+from iebaker.layout import Folders
 from iebaker.metrics import elimination as eba_audit
 from iebaker.report.results import CorpusResults, open_results
 
 QUALITY = {"baseline": 1.0, "eba-decoupled": 1.3, "full": 1.6}
 SEEDS = [0, 1]
 EPOCHS = 4
-PARAMS = {
+SELECTED = {
     "variants": list(QUALITY),
     "seeds": SEEDS,
     "benchmarks": ["synthetic"],
     "corpora": ["synthetic"],
 }
+PUBLISHED_FUSION = {"global_weight": 0.6, "local_weight": 0.4, "standardise": False}
 
 
 @pytest.fixture(name="project", scope="session")
@@ -42,22 +46,21 @@ def made_up_project(tmp_path_factory, prepared: Path, corpus: list[Member]) -> P
 def open_project(folder: Path, **changes: object) -> CorpusResults:
     """Its results, with some of its params changed."""
     params = yaml.safe_load((folder / "params.yaml").read_text()) | changes
-    places = (folder / place for place in ("data/models", "data/similarity", "data/evaluation", "reports/metrics"))
-    return open_results(params, "synthetic", *places)
+    return open_results(params, "synthetic", Folders().below(folder))
 
 
 def write_project(folder: Path, prepared: Path, member: Member) -> Path:
     """A project in `folder` with made-up trainings and similarities; the stage `rerank` computes the metrics."""
     folder.mkdir(exist_ok=True)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text()) | PARAMS
-    params["similarity"] |= {"global_weight": 0.6, "local_weight": 0.4}  # the published fusion
+    params = PARAMS | SELECTED | {"fusion": PUBLISHED_FUSION}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    for variant in QUALITY:
+        write_configuration(folder / "data/config/synthetic" / variant, *resolve(params, "synthetic", variant))
     shutil.copytree(prepared / "synthetic", folder / "data/prepared/synthetic")
-    keywords = folder / "data/keywords/synthetic"
-    keywords.mkdir(parents=True)
-    (keywords / "keywords.txt").write_text("\n".join(member.keywords) + "\n")
+    mined = folder / "data/keywords/synthetic"
+    mined.mkdir(parents=True)
     counts = range(len(member.keywords) + 10, 10, -1)
-    pd.DataFrame({"keyword": member.keywords, "count": counts}).to_csv(keywords / "counts.csv", index=False)
+    keywords.write(pd.DataFrame({"keyword": member.keywords, "count": counts}), mined)
     (folder / "reports").mkdir()
     report = audit.audit({"synthetic": member.manifest}, {"synthetic": ["synthetic"]})
     (folder / "reports/audit.json").write_text(json.dumps(report))

@@ -22,7 +22,7 @@ from datasets_builders import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iebaker.config.params import DataParams
+from iebaker.config.params import BenchmarkParams
 from iebaker.datasets import formats
 from iebaker.datasets.files import check_relative
 from iebaker.datasets.formats.records import scene_of
@@ -30,7 +30,7 @@ from iebaker.errors import IebakerError
 
 
 def read(raw, **params):
-    return formats.read(DataParams(source="local", **params), raw)
+    return formats.read(BenchmarkParams(source="local", **params), raw)
 
 
 def reasons(records):

@@ -13,14 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from iebaker.config.params import DataParams
+from iebaker import images
+from iebaker.config.params import BenchmarkParams
 from iebaker.corpus import manifest
 from iebaker.datasets import prepare
 from iebaker.errors import IebakerError
 
 
 def run(tmp_path, source, name="prepared", **params):
-    summary = prepare.prepare(source, DataParams(source="local", **{"image_size": 32, **params}), tmp_path / name)
+    summary = prepare.prepare(source, BenchmarkParams(source="local", **{"image_size": 32, **params}), tmp_path / name)
     return summary, manifest.read(tmp_path / name / "manifest.parquet"), np.load(tmp_path / name / "pixels.npy")
 
 
@@ -160,8 +161,8 @@ def test_strips_are_cut_before_they_grow(monkeypatch):
     )
     rows = np.zeros((65000, 1, 3), np.uint8)
     rows[32400:32600] = 200
-    assert (np.asarray(prepare.square(Image.fromarray(rows), 64)) == 200).all()
-    assert max(max(size) for size in sizes) <= 64 * prepare.STRIP
+    assert (np.asarray(images.square(Image.fromarray(rows), 64)) == 200).all()
+    assert max(max(size) for size in sizes) <= 64 * images.STRIP
 
 
 @given(st.integers(1, 40), st.integers(1, 20), st.booleans(), st.integers(1, 40))
@@ -171,7 +172,7 @@ def test_square_of_ordinary_images_is_resized_whole(short, ratio, upright, size)
     whole = image.resize([max(size, round(side * scale)) for side in image.size], Image.Resampling.BICUBIC)
     left, top = ((side - size) // 2 for side in whole.size)
     expected = whole.crop((left, top, left + size, top + size))
-    assert prepare.square(image, size).tobytes() == expected.tobytes()
+    assert images.square(image, size).tobytes() == expected.tobytes()
 
 
 def test_more_images_than_a_chunk_keep_their_order(tmp_path, monkeypatch):
@@ -186,7 +187,7 @@ def test_more_images_than_a_chunk_keep_their_order(tmp_path, monkeypatch):
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40))
 def test_square_has_the_size_and_keeps_what_fits(width, height, size):
     image = Image.fromarray(noise(0, width, height))
-    result = prepare.square(image, size)
+    result = images.square(image, size)
     assert result.size == (size, size)
     if min(width, height) == size:
         left, top = (width - size) // 2, (height - size) // 2
@@ -196,7 +197,7 @@ def test_square_has_the_size_and_keeps_what_fits(width, height, size):
 def test_square_of_a_flat_image_is_flat_and_centred():
     wide = np.zeros((40, 120, 3), np.uint8)
     wide[:, 40:80] = 200
-    assert (np.asarray(prepare.square(Image.fromarray(wide), 20))[:, 2:-2] == 200).all()
+    assert (np.asarray(images.square(Image.fromarray(wide), 20))[:, 2:-2] == 200).all()
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1"])

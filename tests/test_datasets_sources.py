@@ -7,11 +7,12 @@ import os
 import socket
 
 import pytest
+from conftest import section
 from datasets_builders import encoded, karpathy, write_images, write_source, write_zip
 from pydantic import ValidationError
 from werkzeug import Response
 
-from iebaker.config.params import DataParams, SyntheticParams
+from iebaker.config.params import BenchmarkParams, SyntheticParams
 from iebaker.datasets import sources
 from iebaker.datasets.files import RawFiles
 from iebaker.errors import IebakerError
@@ -21,7 +22,9 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 def acquire(folder, **params):
-    sources.acquire("mine", DataParams(**params), SyntheticParams(), folder / "raw/mine", folder / "downloads")
+    sources.acquire(
+        "mine", BenchmarkParams(**params), section(SyntheticParams), folder / "raw/mine", folder / "downloads"
+    )
     return folder / "raw/mine"
 
 
@@ -55,7 +58,7 @@ def test_corrupted_download_is_refused_and_earlier_results_stay(tmp_path, httpse
     raw = acquire(tmp_path, source=url, sha256=SHA256)
     finished = sources.download(url, SHA256, tmp_path / "downloads")
     with pytest.raises(
-        IebakerError, match=r"data\.mine\.source: http.*SHA-256 is .*set data\.mine\.source to the folder"
+        IebakerError, match=r"benchmark\.mine\.source: http.*SHA-256 is .*set benchmark\.mine\.source to the folder"
     ):
         acquire(tmp_path, source=url, sha256="0" * 64)
     assert (raw / "data.json").read_bytes() == CONTENT == finished.read_bytes()
@@ -118,7 +121,7 @@ def test_partial_that_is_already_whole(tmp_path, httpserver):
 def test_missing_on_the_server(tmp_path, httpserver):
     httpserver.expect_request("/data.json").respond_with_data("gone", status=404)
     with pytest.raises(
-        IebakerError, match=r"http://.*/data\.json: the server answered 404 .*by hand and set data\.mine"
+        IebakerError, match=r"http://.*/data\.json: the server answered 404 .*by hand and set benchmark\.mine"
     ):
         acquire(tmp_path, source=httpserver.url_for("/data.json"))
 
@@ -167,8 +170,11 @@ def test_of_a_folder_only_what_the_params_name(tmp_path):
     ("params", "message"),
     [
         ({"source": "nowhere"}, "nowhere does not exist"),
-        ({"source": "ftp://x/y.zip"}, r"^data\.mine\.source: ftp://x/y\.zip: cannot fetch by 'ftp'; "),
-        ({"source": ["source", "file:///a.zip"]}, r"^data\.mine\.source: file:///a\.zip: cannot fetch by 'file'; "),
+        ({"source": "ftp://x/y.zip"}, r"^benchmark\.mine\.source: ftp://x/y\.zip: cannot fetch by 'ftp'; "),
+        (
+            {"source": ["source", "file:///a.zip"]},
+            r"^benchmark\.mine\.source: file:///a\.zip: cannot fetch by 'file'; ",
+        ),
         ({"source": "source", "annotations": "other.json"}, r"annotations: 'other\.json' is not in .*dataset\.json"),
         ({"source": "source", "images": "photos"}, r"images: 'photos' is not in .*there: dataset\.json, images"),
         ({"source": "source", "annotations": "/a.json"}, r"annotations \(within `source`; .*'/a\.json' is not a plain"),
@@ -190,9 +196,9 @@ def test_unusable_local_sources(tmp_path, monkeypatch, params, message):
 @pytest.mark.parametrize("source", ["", " ", [], ["source", ""]])
 def test_no_source(tmp_path, monkeypatch, source):
     monkeypatch.chdir(write_source(tmp_path / "source"))
-    params = DataParams(source="x").model_copy(update={"source": source})
-    with pytest.raises(IebakerError, match=r"^data\.mine\.source: is empty; name "):
-        sources.acquire("mine", params, SyntheticParams(), tmp_path / "raw/mine", tmp_path / "downloads")
+    params = BenchmarkParams(source="x").model_copy(update={"source": source})
+    with pytest.raises(IebakerError, match=r"^benchmark\.mine\.source: is empty; name "):
+        sources.acquire("mine", params, section(SyntheticParams), tmp_path / "raw/mine", tmp_path / "downloads")
     assert not (tmp_path / "raw").exists()
 
 
@@ -205,7 +211,7 @@ def test_source_in_the_folder_that_is_overwritten(tmp_path, place, through):
     (raw.parent / "away").symlink_to(tmp_path / "source")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(
-        IebakerError, match=r"^data\.mine\.source: .* lies in .*/raw, which the pipeline overwrites; move it"
+        IebakerError, match=r"^benchmark\.mine\.source: .* lies in .*/raw, which the pipeline overwrites; move it"
     ):
         acquire(tmp_path, source=["source", str(tmp_path / through / place)])
     assert sorted(tmp_path.rglob("*")) == before
@@ -228,7 +234,7 @@ def test_links_that_lead_nowhere_or_back(tmp_path, links, message):
     for name, target in links.items():
         (source / name).parent.mkdir(exist_ok=True)
         (source / name).symlink_to(target)
-    with pytest.raises(IebakerError, match=rf"^data\.mine\.source: .*{message}"):
+    with pytest.raises(IebakerError, match=rf"^benchmark\.mine\.source: .*{message}"):
         acquire(tmp_path, source=str(source))
     assert not (tmp_path / "raw/mine").exists()
 
@@ -256,8 +262,8 @@ def test_hidden_files_of_operating_systems_are_no_images(tmp_path):
 
 
 def test_checksums_must_fit_the_sources():
-    assert DataParams(source=["a", "b"]).checked_sources == [("a", ""), ("b", "")]
+    assert BenchmarkParams(source=["a", "b"]).checked_sources == [("a", ""), ("b", "")]
     with pytest.raises(ValidationError, match="sha256 has 1 entries, source 2"):
-        DataParams(source=["a", "b"], sha256=SHA256)
+        BenchmarkParams(source=["a", "b"], sha256=SHA256)
     with pytest.raises(ValidationError, match="not a SHA-256"):
-        DataParams(source="a", sha256="75206b2e16446591afa88e2628744886")
+        BenchmarkParams(source="a", sha256="75206b2e16446591afa88e2628744886")

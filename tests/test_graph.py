@@ -10,8 +10,17 @@ from conftest import ROOT
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 SOURCE = ROOT / "src"
-# parameters reach a stage as tracked values, so the code that parses them shapes no result but configure's
-PARAMS = {"src/iebaker/params.py", "src/iebaker/declarations.py"}
+MOST_SOURCES = 8  # of a stage: more is a list that nobody reads
+# what shapes no result: how errors are shown and files written, where files lie, and parameters, which reach a stage as
+# tracked values or as files that are dependencies themselves
+SHAPES_NOTHING = (
+    "pipeline/common.py",
+    "src/iebaker/__init__.py",
+    "src/iebaker/errors.py",
+    "src/iebaker/atomic.py",
+    "src/iebaker/layout.py",
+    "src/iebaker/project/parameters.py",
+)
 
 
 def module_files(name: str) -> list[Path]:
@@ -24,42 +33,82 @@ def module_files(name: str) -> list[Path]:
 
 
 def imported(file: Path) -> set[Path]:
-    """Files of iebaker that `file` imports, anywhere in it."""
+    """Files of this project that `file` imports, anywhere in it."""
     names = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return {path for name in names if name.startswith("iebaker") for path in module_files(name)}
+    shared = {ROOT / "pipeline/common.py"} if "common" in names else set()
+    return shared | {path for name in names if name.split(".")[0] == "iebaker" for path in module_files(name)}
+
+
+def is_marker(file: Path) -> bool:
+    """Whether it is a package's __init__.py that holds nothing but a docstring."""
+    body = ast.parse(file.read_text()).body
+    return file.name == "__init__.py" and all(
+        isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in body
+    )
 
 
 def closure(script: Path) -> set[str]:
-    """All files of iebaker that a script depends on, relative to the repository; empty ones don't count."""
+    """All files that a script depends on, relative to the repository, but for those that only mark rooms."""
     found, pending = set(), imported(script)
     while pending:
         file = pending.pop()
         found.add(file)
         pending |= imported(file) - found
-    return {path.relative_to(ROOT).as_posix() for path in found if path.stat().st_size} - {"src/iebaker/__init__.py"}
+    return {path.relative_to(ROOT).as_posix() for path in found if not is_marker(path)}
+
+
+def covers(dependency: str, file: str) -> bool:
+    return file == dependency or file.startswith(f"{dependency}/")
+
+
+def sources(stage: str) -> list[str]:
+    return [dep for dep in STAGES[stage]["deps"] if dep.startswith("src/")]
+
+
+def script(stage: str) -> str:
+    return STAGES[stage]["cmd"].split()[1]
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_declares_the_modules_it_imports(stage):
-    script = STAGES[stage]["cmd"].split()[1]
-    declared = [dep for dep in STAGES[stage]["deps"] if dep.startswith("src/")]
-    assert script in STAGES[stage]["deps"]
-    used = closure(ROOT / script) - (PARAMS if stage != "configure" else set())
-    missing = {file for file in used if not any(file == dep or file.startswith(f"{dep}/") for dep in declared)}
-    unused = {dep for dep in declared if not any(file == dep or file.startswith(f"{dep}/") for file in used)}
+    ignored = [*SHAPES_NOTHING, *(["src/iebaker/config"] if stage != "configure" else [])]
+    used = {file for file in closure(ROOT / script(stage)) if not any(covers(place, file) for place in ignored)}
+    missing = {file for file in used if not any(covers(dep, file) for dep in sources(stage))}
+    unused = {dep for dep in sources(stage) if not any(covers(dep, file) for file in used)}
     assert (missing, unused) == (set(), set())
+    assert script(stage) in STAGES[stage]["deps"] and len(sources(stage)) <= MOST_SOURCES
+    assert all((ROOT / dep).exists() for dep in sources(stage))
+
+
+def test_what_is_ignored_is_used():
+    """No name in the list above outlives its module."""
+    used = set().union(*(closure(ROOT / script(stage)) for stage in STAGES))
+    assert set(SHAPES_NOTHING) <= used
+
+
+def test_what_does_not_train_is_no_dependency_of_training():
+    assert not [dep for dep in sources("train") if covers("src/iebaker/datasets", dep)]
+    for file in ("src/iebaker/datasets/prepare.py", "src/iebaker/metrics/ceiling.py", "src/iebaker/report/html.py"):
+        assert (ROOT / file).exists() and not any(covers(dep, file) for dep in sources("train"))
 
 
 def test_scripts_are_short_and_all_are_stages():
     scripts = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "pipeline").glob("*.py")}
     assert max(scripts.values()) <= 80
-    run = {STAGES[stage]["cmd"].split()[1].removeprefix("pipeline/") for stage in STAGES}
-    assert set(scripts) - run == {"common.py", "prune.py", "collect_sweep.py", "keep_study.py"}
+    assert set(scripts) - {script(stage).removeprefix("pipeline/") for stage in STAGES} == {"common.py"}
+
+
+def test_names_reach_the_shell_in_quotes():
+    """A name that a user chose is one argument, whatever it holds."""
+    for stage, content in STAGES.items():
+        assert content["cmd"].count("'${item.") == content["cmd"].count("${"), stage
+        assert re.sub(r"'\$\{item\.\w+\}'", "", content["cmd"]).count("$") == 0, stage
+        assert len(re.findall(r"'\$\{item\.\w+\}'", content["cmd"])) == len(content.get("matrix", {})), stage
 
 
 def test_no_tracked_parameter_is_invisible_to_dvc():

@@ -6,10 +6,11 @@ import torch
 from torch.nn import functional as F
 
 from iebaker.errors import IebakerError
+from iebaker.model.adapters import Trunk
 from iebaker.model.compat import open_clip
 from iebaker.model.preprocess import Preprocess
 from iebaker.model.tokens import Tokenizer
-from iebaker.model.towers import RetrievalModel, Trunk, adamw_groups
+from iebaker.model.towers import RetrievalModel, adamw_groups
 
 CAPTIONS = ["An airport with two white planes.", "boats", "a " * 40]
 WIDTH = 16
@@ -81,8 +82,8 @@ def hugging_face(tmp_path_factory):
 
 def assert_head_of_trunk(model, pixels, token_ids):
     for encoded, split in (
-        (model.encode_image(pixels), model.image_head(model.image_trunk(pixels))),
-        (model.encode_text(token_ids), model.text_head(model.text_trunk(token_ids))),
+        (model.image(pixels), model.image.head(model.image.trunk(pixels))),
+        (model.text(token_ids), model.text.head(model.text.trunk(token_ids))),
     ):
         assert all(torch.equal(one, other) for one, other in zip(encoded, split, strict=True))
 
@@ -93,9 +94,9 @@ def test_image_families(family):
     model = build(vision)
     pixels = images(model)
     with torch.no_grad():
-        output = model.encode_image(pixels)
+        output = model.image(pixels)
         assert torch.equal(output.pooled, model.clip.encode_image(pixels))
-        assert_head_of_trunk(model, pixels, model.tokenize(["boats"]))
+        assert_head_of_trunk(model, pixels, model.tokenizer(["boats"]))
     assert output.tokens.shape == (3, positions, WIDTH)
     assert output.padding.shape == (3, positions) and not output.padding.any()
     # tokens tell images and positions apart
@@ -105,9 +106,9 @@ def test_image_families(family):
 @pytest.mark.parametrize("family", TEXTS)
 def test_text_families(family):
     model = build(text=TEXTS[family])
-    token_ids = model.tokenize(CAPTIONS)
+    token_ids = model.tokenizer(CAPTIONS)
     with torch.no_grad():
-        output = model.encode_text(token_ids)
+        output = model.text(token_ids)
         reference = model.clip.encode_text(token_ids)
     assert torch.allclose(output.pooled, reference, rtol=0, atol=1e-6)
     assert output.tokens.shape == (3, 20, WIDTH)
@@ -116,8 +117,8 @@ def test_text_families(family):
 
 def test_clip_text_pools_the_token_at_the_end():
     model = build()
-    token_ids = model.tokenize(CAPTIONS)
-    output = model.encode_text(token_ids)
+    token_ids = model.tokenizer(CAPTIONS)
+    output = model.text(token_ids)
     ends = (~output.padding).sum(dim=1) - 1
     assert torch.allclose(output.tokens[torch.arange(3), ends], output.pooled, atol=1e-6)
 
@@ -127,8 +128,8 @@ def test_plain_clip_and_custom_text_clip_agree():
     plain = open_clip.CLIP(WIDTH, dict(VIT), dict(CLIP_TEXT)).eval()
     model = build()
     assert not model.clip.load_state_dict(open_clip.model.convert_to_custom_text_state_dict(plain.state_dict()))[0]
-    token_ids = model.tokenize(CAPTIONS)
-    assert torch.equal(model.encode_text(token_ids).pooled, plain.encode_text(token_ids))
+    token_ids = model.tokenizer(CAPTIONS)
+    assert torch.equal(model.text(token_ids).pooled, plain.encode_text(token_ids))
 
 
 @pytest.mark.parametrize("pooler", ["mean_pooler", "cls_pooler", "cls_last_hidden_state_pooler"])
@@ -136,12 +137,12 @@ def test_hugging_face_text(hugging_face, pooler):
     text = {"hf_model_name": str(hugging_face), "hf_model_pretrained": False, "hf_pooler_type": pooler}
     tokenizer = Tokenizer(open_clip.tokenizer.HFTokenizer(str(hugging_face), context_length=9))
     model = build(text=text | {"context_length": 9}, tokenizer=tokenizer)
-    token_ids = model.tokenize(["Boats.", "a airport with two boats", "a " * 30])
+    token_ids = model.tokenizer(["Boats.", "a airport with two boats", "a " * 30])
     with torch.no_grad():
-        output = model.encode_text(token_ids)
+        output = model.text(token_ids)
         assert torch.equal(output.pooled, model.clip.encode_text(token_ids))
         assert_head_of_trunk(model, images(model), token_ids)
-        alone = model.encode_text(token_ids[:1])
+        alone = model.text(token_ids[:1])
     assert output.tokens.shape == (3, 9, WIDTH)
     assert output.padding.sum(dim=1).tolist() == [5, 1, 0]
     assert torch.allclose(alone.tokens, output.tokens[:1], atol=1e-6)
@@ -149,7 +150,7 @@ def test_hugging_face_text(hugging_face, pooler):
 
 def test_timm_tokens_average_to_the_pooled_vector():
     model = build(IMAGES["timm-efficientnet"][0])
-    output = model.encode_image(images(model))
+    output = model.image(images(model))
     assert torch.allclose(output.tokens.mean(dim=1), output.pooled, atol=1e-5)
 
 
@@ -158,8 +159,8 @@ def test_resnet_token_is_what_a_map_of_that_position_alone_would_give():
     pool = model.clip.visual.attnpool
     torch.nn.init.zeros_(pool.q_proj.weight)
     torch.nn.init.zeros_(pool.q_proj.bias)
-    trunk = model.image_trunk(images(model))
-    pooled, tokens, _ = model.image_head(trunk)
+    trunk = model.image.trunk(images(model))
+    pooled, tokens, _ = model.image.head(trunk)
     # without a query all positions, and their mean, weigh the same
     mean = pool.c_proj(pool.v_proj(trunk.tokens.mean(dim=1) + pool.positional_embedding[0]))
     assert torch.allclose(pooled, (tokens.sum(dim=1) + mean) / 5, atol=1e-5)
@@ -194,28 +195,28 @@ def test_unknown_family_is_refused_by_name():
 def test_locked_trunks_rest_and_heads_train(vision):
     model = build(IMAGES[vision][0])
     model.lock(image=True, text=True)
-    assert model.image_locked and model.text_locked
+    assert model.image.frozen and model.text.frozen
     heads = [parameter for parameter in model.parameters() if parameter.requires_grad]
     before = {name: value.clone() for name, value in model.state_dict().items()}
     optimiser = torch.optim.AdamW(model.parameter_groups(0.1, 0.0, 0.1))
     model.train()
-    sides = model(images(model), model.tokenize(CAPTIONS))
+    sides = model.image(images(model)), model.text(model.tokenizer(CAPTIONS))
     loss = sum(F.normalize(side.pooled, dim=-1).square().sum() + side.tokens.mean() for side in sides)
     loss.backward()
     optimiser.step()
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     named = {name for name, parameter in model.named_parameters() if any(parameter is head for head in heads)}
     assert changed and changed <= named
-    assert not any(value.requires_grad for value in model.image_trunk(images(model))[:2])
+    assert not any(value.requires_grad for value in model.image.trunk(images(model))[:2])
 
 
 def test_kept_features_give_the_same_as_encoding():
     model = build(IMAGES["timm-efficientnet"][0])
     model.lock(image=True, text=True)
     model.train()
-    pixels, token_ids = images(model), model.tokenize(CAPTIONS)
-    kept = Trunk(*(value.clone() for value in model.image_trunk(pixels)))
-    assert torch.equal(model.image_head(kept).tokens, model.encode_image(pixels).tokens)
+    pixels, token_ids = images(model), model.tokenizer(CAPTIONS)
+    kept = Trunk(*(value.clone() for value in model.image.trunk(pixels)))
+    assert torch.equal(model.image.head(kept).tokens, model.image(pixels).tokens)
     assert_head_of_trunk(model, pixels, token_ids)
 
 
@@ -235,7 +236,7 @@ def test_parameter_groups_cover_what_trains_once():
 
 def test_every_trained_parameter_gets_a_gradient():
     model = build(IMAGES["resnet"][0]).train()
-    image, text = model(images(model), model.tokenize(CAPTIONS))
+    image, text = model.image(images(model)), model.text(model.tokenizer(CAPTIONS))
     (image.pooled.square().sum() + image.tokens.square().sum() + text.tokens.square().sum()).backward()
     assert all(parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad)
 
@@ -243,7 +244,7 @@ def test_every_trained_parameter_gets_a_gradient():
 def test_bfloat16_autocast_keeps_shapes():
     model = build(IMAGES["resnet"][0])
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
-        image, text = model(images(model), model.tokenize(CAPTIONS))
+        image, text = model.image(images(model)), model.text(model.tokenizer(CAPTIONS))
     assert image.tokens.shape == (3, 4, WIDTH) and text.tokens.isfinite().all()
 
 

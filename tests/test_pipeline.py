@@ -165,13 +165,14 @@ def test_queue_runs_two_settings_without_training(repository):
 def test_prune_removes_what_is_no_longer_declared_and_nothing_else(repository):
     kept = [f"data/models/synthetic/{variant}/0/model.safetensors" for variant in ("baseline", "full")]
     gone = ["data/models/synthetic/full/7/x", "data/similarity/synthetic/clip/0/x", "data/evaluation/synthetic/clip/x",
+            "data/config/synthetic/clip/x",
             "data/corpora/synthetic/nwpu/x", "reports/metrics/synthetic/clip.json"]  # fmt: skip
     elsewhere = ["data/models/rsicd/clip/7/x", "reports/metrics/rsicd/clip.json"]
     for file in gone + elsewhere:
         (repository.folder / file).parent.mkdir(parents=True, exist_ok=True)
         (repository.folder / file).write_text("x")
-    output = repository("python", "pipeline/prune.py")
-    assert "prune: reports/metrics/synthetic/clip.json is not declared" in output
+    output = repository("python", "-c", "from iebaker.cli import app; app()", "prune")
+    assert "removed reports/metrics/synthetic/clip.json: not declared in params.yaml" in output
     assert not any((repository.folder / file).exists() for file in gone)
     assert all((repository.folder / file).exists() for file in kept + elsewhere)
     for file in elsewhere:
@@ -194,6 +195,6 @@ def test_a_colleague_pulls_every_result(repository, tmp_path):
 
 def test_misspelt_parameter_is_refused(repository):
     output = repository("dvc", "exp", "run", "-S", "+eba.drop_ration=0.2", check=False)
-    assert "drop_ration" in output and "Extra inputs" in output
+    assert "drop_ration" in output and "no such key; did you mean drop_ratio" in output
     repository("git", "checkout", "-q", ".")
     repository("dvc", "checkout", "-q")

@@ -2,12 +2,11 @@
 
 import xml.etree.ElementTree as ET
 
-import numpy as np
 import pandas as pd
 import pytest
 from report_fixtures import made_up_project, open_project  # noqa: F401
 
-from iebaker.report import figures, plots, style, tables
+from iebaker.report import figures, style, tables
 
 
 @pytest.mark.parametrize("name", figures.FIGURES)
@@ -39,13 +38,6 @@ def test_elimination_without_known_weak_pairs(project, tmp_path):
 def test_fusion_without_local_similarity(tmp_path):
     figures.fusion(pd.DataFrame(columns=["benchmark", "variant", "scale", "local_weight", "mR"]), tmp_path / "none.svg")
     assert (tmp_path / "none.svg").exists()
-
-
-@pytest.mark.parametrize("size", [1, 2, 61, 512])
-def test_keyword_counts_of_any_size(size, tmp_path):
-    mined = pd.DataFrame({"keyword": [f"word{i:03}" for i in range(size)], "count": np.arange(size) + 5})
-    plots.keyword_counts(mined, "rsicd", tmp_path / "keywords.svg")
-    assert ET.parse(tmp_path / "keywords.svg").getroot().tag.endswith("svg")
 
 
 def test_series_differ_without_colour():

@@ -4,12 +4,15 @@ import json
 import re
 import shutil
 import subprocess
+from contextlib import chdir
 from html.parser import HTMLParser
 
 import pytest
 import yaml
 from report_fixtures import QUALITY, made_up_project, run_script  # noqa: F401
 
+from iebaker.project import study
+from iebaker.project.parameters import load_params
 from iebaker.report import gather, html
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -37,7 +40,8 @@ def page(project):
     kept.parent.mkdir(exist_ok=True)
     metrics = json.loads((project / "reports/metrics/synthetic/full.json").read_text())
     kept.write_text(json.dumps({"rsicd": metrics["synthetic"]}))
-    run_script("keep_study", "both_seeds", "synthetic", cwd=project)
+    with chdir(project):
+        study.keep(load_params(), "both_seeds", "synthetic")
     run_script("report", cwd=project)
     return project / "reports/index.html"
 

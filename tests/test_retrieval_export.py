@@ -2,37 +2,39 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import section
 
-from iebaker.config.params import ModelParams, SimilarityParams
+from iebaker.config.params import LocalParams, ModelParams
 from iebaker.corpus import loading
 from iebaker.errors import IebakerError
 from iebaker.method import similarity
 from iebaker.model import factory
-from iebaker.model.encoding import Encoder
+from iebaker.model.towers import RetrievalModel
 from iebaker.retrieval import export, matrices
 
 
 @pytest.fixture(scope="module")
-def encoder(corpus) -> Encoder:
+def model() -> RetrievalModel:
     torch.manual_seed(0)
-    return Encoder(factory.create(ModelParams(name="overhead-tiny")), corpus, torch.device("cpu"))
+    return factory.create(section(ModelParams)).eval()
 
 
 @pytest.fixture(scope="module")
-def folder(encoder, tmp_path_factory):
+def folder(model, corpus, tmp_path_factory):
     out = tmp_path_factory.mktemp("export")
-    export.export_split(encoder, 0, "test", SimilarityParams(), export.encode_bank(encoder, 0, 10), out)
-    return out
+    export.export(model, corpus, section(LocalParams), 10, out)
+    assert {path.relative_to(out).as_posix() for path in out.glob("*/*")} == {"synthetic/val", "synthetic/test"}
+    return out / "synthetic/test"
 
 
-def test_matrices_agree_with_one_pair_at_a_time(encoder, corpus, folder):
+def test_matrices_agree_with_one_pair_at_a_time(model, corpus, folder):
     split = loading.split_of(corpus[0], "test")
     exported = {kind: matrices.open_matrix(folder, kind) for kind in ("global", "local")}
     assert isinstance(exported["global"], np.memmap)
     for row, column in ((0, 0), (7, 3), (119, 23)):
         with torch.no_grad():
-            text = encoder.model.encode_text(encoder.model.tokenize([split.captions[row]]))
-            image = encoder.images(np.array([0]), split.image_ids[[column]])
+            text = model.text(model.text.inputs([split.captions[row]]))
+            image = model.image(model.image.inputs(corpus[0].images(split.image_ids[[column]])))
         expected = similarity.global_similarity(text.pooled, image.pooled).item()
         assert exported["global"][row, column] == pytest.approx(expected, abs=1e-5)
         cosines = (
@@ -61,7 +63,7 @@ def test_ids_name_rows_and_columns(corpus, folder):
     assert rows["filename"].tolist() == images["filename"].iloc[texts["image_of_text"]].tolist()
 
 
-def test_bank_holds_training_queries_only(encoder, corpus, folder):
+def test_bank_holds_training_queries_only(corpus, folder):
     captions, image_ids = export.training_bank(corpus, 0, 10)
     train = corpus[0].manifest.query("split == 'train'")
     assert set(captions) <= set(train["caption"]) and set(image_ids) <= set(train["image_id"])
@@ -69,9 +71,10 @@ def test_bank_holds_training_queries_only(encoder, corpus, folder):
     assert matrices.open_matrix(folder, "local", matrices.BANK_IMAGES).shape == (120, 10)
 
 
-def test_without_local_loss_or_bank_nothing_is_written_for_them(encoder, tmp_path):
-    export.export_split(encoder, 0, "val", SimilarityParams(local_loss=0), export.encode_bank(encoder, 0, 0), tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"global.npy", "texts.parquet", "images.parquet"}
-    assert matrices.open_matrix(tmp_path, "local") is None
+def test_without_local_loss_or_bank_nothing_is_written_for_them(model, corpus, tmp_path):
+    export.export(model, corpus, section(LocalParams, loss=0), 0, tmp_path)
+    val = tmp_path / "synthetic/val"
+    assert {path.name for path in val.iterdir()} == {"global.npy", "texts.parquet", "images.parquet"}
+    assert matrices.open_matrix(val, "local") is None
     with pytest.raises(IebakerError, match="dvc repro export_similarity"):
         matrices.open_matrix(tmp_path / "elsewhere", "global")

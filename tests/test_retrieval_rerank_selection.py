@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import section
 
 from iebaker.config.params import SarParams
 from iebaker.metrics.recall import hits, recalls, relevance
@@ -28,14 +29,14 @@ def mean_recall(selection, scores, bank=None):
 
 
 def test_auto_carries_over_to_unseen_data():
-    selection = rerank.select(hubby(0), OWNER, SarParams())
+    selection = rerank.select(hubby(0), OWNER, section(SarParams))
     plain = recalls(hits(hubby(1), hubby(1), relevance(OWNER)))["mR"]
     assert mean_recall(selection, hubby(1)) > plain + 5
     assert selection.transductive
 
 
 def test_auto_chooses_the_best_of_the_table_and_never_less_than_none():
-    selection = rerank.select(hubby(0), OWNER, SarParams())
+    selection = rerank.select(hubby(0), OWNER, section(SarParams))
     for direction, choice in selection.choices.items():
         rows = [row for row in selection.table if row["direction"] == direction]
         assert {row["method"] for row in rows} == set(GRID) - {"querybank"}
@@ -46,7 +47,7 @@ def test_auto_chooses_the_best_of_the_table_and_never_less_than_none():
 
 def test_auto_leaves_alone_what_it_cannot_mend():
     perfect = np.eye(60, dtype=np.float32)[OWNER] + hubby(0, hubs=0) / 10
-    selection = rerank.select(perfect, OWNER, SarParams())
+    selection = rerank.select(perfect, OWNER, section(SarParams))
     assert {choice.method for choice in selection.choices.values()} == {"none"}
     assert not selection.transductive
 
@@ -54,7 +55,7 @@ def test_auto_leaves_alone_what_it_cannot_mend():
 @pytest.mark.parametrize("method", HYPER_PARAMETERS)
 def test_a_fixed_member_takes_its_parameters(method):
     bank = rerank.BankScores(hubby(2)[:50], hubby(2)[:, :20])
-    params = SarParams(method=method, candidates=9, strength=np.inf, beta=3)
+    params = section(SarParams, method=method, candidates=9, strength=np.inf, beta=3)
     selection = rerank.select(hubby(0), OWNER, params, bank)
     for choice in selection.choices.values():
         assert choice.method == method and choice.transductive == (method not in ("none", "querybank"))
@@ -66,7 +67,7 @@ def test_a_fixed_member_takes_its_parameters(method):
 
 
 def test_units_follow_validation():
-    params = SarParams(method="soft", strength=1.5, beta=2)
+    params = section(SarParams, method="soft", strength=1.5, beta=2)
     one, scaled = (rerank.select(factor * hubby(0), OWNER, params) for factor in (1, 8))
     for direction in DIRECTIONS:
         small = rerank.apply(one.choices[direction], hubby(1), direction)
@@ -78,18 +79,18 @@ def test_units_follow_validation():
 
 def test_a_bank_puts_querybank_into_the_family():
     bank = rerank.BankScores(hubby(2)[:50], hubby(2)[:, :20])
-    assert "querybank" in {row["method"] for row in rerank.select(hubby(0), OWNER, SarParams(), bank).table}
+    assert "querybank" in {row["method"] for row in rerank.select(hubby(0), OWNER, section(SarParams), bank).table}
 
 
 def test_what_cannot_be_reranked_is_refused():
     with pytest.raises(ValueError, match="bank of training queries is missing"):
-        rerank.select(hubby(0), OWNER, SarParams(method="querybank"))
+        rerank.select(hubby(0), OWNER, section(SarParams, method="querybank"))
     with pytest.raises(ValueError, match="all are equal"):
-        rerank.select(np.ones((180, 60)), OWNER, SarParams())
+        rerank.select(np.ones((180, 60)), OWNER, section(SarParams))
     infinite = hubby(0)
     infinite[7, 5] = -np.inf
     with pytest.raises(ValueError, match=r"row 7 \(text\), column 5 \(image\) is -inf"):
-        rerank.select(infinite, OWNER, SarParams())
+        rerank.select(infinite, OWNER, section(SarParams))
 
 
 def test_auto_gains_on_a_real_model():
@@ -97,7 +98,7 @@ def test_auto_gains_on_a_real_model():
     if not all(path.exists() for path in paths):
         pytest.skip(f"{paths[0].parent} is absent; set IEBAKER_SHARED")
     val, test = (np.load(path, mmap_mode="r") for path in paths)
-    selection = rerank.select(val, np.arange(len(val)) // 5, SarParams())
+    selection = rerank.select(val, np.arange(len(val)) // 5, section(SarParams))
     relevant = relevance(np.arange(len(test)) // 5)
     moved = {one: rerank.apply(selection.choices[one], test, one) for one in DIRECTIONS}
     assert recalls(hits(**moved, relevant=relevant))["mR"] >= recalls(hits(test, test, relevant))["mR"] + 0.7

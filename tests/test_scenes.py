@@ -6,9 +6,10 @@ from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
+from conftest import section
 from PIL import Image
 
-from iebaker.config.params import DataParams, SyntheticParams
+from iebaker.config.params import BenchmarkParams, SyntheticParams
 from iebaker.datasets.prepare import prepare
 from iebaker.datasets.sources import acquire
 from iebaker.scenes import captions, templates, weak, write_raw
@@ -17,7 +18,7 @@ from iebaker.scenes.classes import SCENES
 from iebaker.scenes.generate import draw, stream
 from iebaker.scenes.sheet import contact_sheet
 
-SMALL = SyntheticParams(train=81, val=9, test=9, image_size=32, weak_rate=0.4)
+SMALL = section(SyntheticParams, train=81, val=9, test=9, image_size=32, weak_rate=0.4)
 
 
 def read(folder, params=SMALL):
@@ -172,8 +173,8 @@ def test_contact_sheet(tmp_path):
 
 def test_the_benchmark_is_frozen(tmp_path):
     """Nothing is tuned by changing the benchmark: whoever changes these sums makes another one, with another name."""
-    params = DataParams(source="synthetic", image_size=96)
-    acquire("synthetic", params, SyntheticParams(), tmp_path / "raw", tmp_path / "downloads")
+    params = BenchmarkParams(source="synthetic", image_size=96)
+    acquire("synthetic", params, section(SyntheticParams), tmp_path / "raw", tmp_path / "downloads")
     summary = prepare(tmp_path / "raw", params, tmp_path / "prepared")
     assert summary["manifest_sha256"] == "2175fdcb3a220bfe860fd3bd189627c1d1515e636a26d27d8b57742748848d80"
     assert summary["pixels_sha256"] == "4fe6e647d0a86ceb73fee408b14a402d96ea4bf18447df2b9c8edce358c22053"

@@ -28,6 +28,6 @@ def load_params(path: Path = PARAMS) -> dict[str, Any]:
 
 def check_name(name: str) -> str:
     """`name`, if it can be that of a file or folder and of nothing else."""
-    if not re.match(NAME, name):
+    if not re.fullmatch(NAME, name):
         raise IebakerError(f"{name!r} is no name; use letters, digits, _, - and .")
     return name

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+import torch
+from training_fixtures import FROZEN, config, make_trainer
+
+from iebaker.corpus import loading
+from iebaker.corpus.streams import PURPOSES, stream
+from iebaker.method.masking import KeywordMasker
+from iebaker.method.task import Batch, MaskedCaptions
+from iebaker.model import factory, tower
+from iebaker.model.adapters import Trunk
+from iebaker.model.features import FeatureStore
+from iebaker.training.feed import Feed
+from iebaker.training.plan import make_plan
+
+ROWS = np.arange(20)
+
+
+def test_frozen_trunks_are_kept_and_change_nothing(corpus):
+    """A batch of kept features gives the loss of a live one, to half precision."""
+    trainer = make_trainer(corpus, **FROZEN)
+    feed, image, text = trainer.feed, trainer.model.image, trainer.model.text
+    kept = feed.batch(ROWS)
+    assert all(isinstance(inputs, Trunk) for inputs in (kept.images, kept.texts, kept.masked.texts))
+    masked = feed.masker.mask([feed.captions[row] for row in ROWS])
+    live = Batch(
+        image.reader.inputs([feed.images[row] for row in ROWS], image.device),
+        text.reader.inputs(feed.token_ids[ROWS], text.device),
+        MaskedCaptions(text.reader.inputs(masked.token_ids, text.device), masked.masked, masked.classes),
+        kept.seed,
+    )
+    losses = [trainer.task(batch)["loss"].item() for batch in (kept, live)]
+    assert losses[0] == pytest.approx(losses[1], rel=2e-3)
+
+
+def test_frozen_trunks_run_once_for_all_seeds(corpus, tmp_path, monkeypatch):
+    """Another seed has other heads and reads the same features; changed trunk weights make others."""
+    parameters = config(**FROZEN)
+    plan, runs, batches = make_plan(parameters, corpus, 0), [], tower.batches
+    monkeypatch.setattr(tower, "batches", lambda count, name: runs.append(name) or batches(count, name))
+
+    def feed(model) -> Feed:
+        masker = KeywordMasker(model.tokenizer, loading.merged_keywords(corpus), plan.captions, parameters.ker)
+        streams = {purpose: stream(0, purpose) for purpose in PURPOSES}
+        return Feed(parameters, plan, model, masker, streams, torch.Generator(), FeatureStore(tmp_path))
+
+    first, second, third = (factory.create(parameters.model) for _ in range(3))
+    heads = ("image.body.attnpool", "text.body.text_projection")
+    trunks = {name: values for name, values in first.state_dict().items() if not name.startswith(heads)}
+    assert len(trunks) < len(first.state_dict())
+    second.load_state_dict(trunks, strict=False)
+    third.load_state_dict(trunks | {"image.body.conv1.weight": 2 * trunks["image.body.conv1.weight"]}, strict=False)
+    one, other = feed(first).batch(ROWS), feed(second).batch(ROWS)
+    assert runs == ["frozen image trunk", "frozen text trunk"] and len(list(tmp_path.iterdir())) == 2
+    for name in ("images", "texts"):
+        assert all(map(torch.equal, getattr(one, name), getattr(other, name)))
+    assert not torch.equal(first.image(one.images).pooled, second.image(other.images).pooled)
+    feed(third)
+    assert runs[2:] == ["frozen image trunk"]
+
+
+def test_a_frozen_image_trunk_that_sees_crops_is_not_kept(corpus):
+    batch = make_trainer(corpus, model={"lock_image": True}).feed.batch(ROWS)
+    assert isinstance(batch.images, torch.Tensor) and isinstance(batch.texts, torch.Tensor)
+
+
+def test_a_batch_holds_each_pairs_image_and_caption(corpus):
+    trainer = make_trainer(corpus, train={"crop_scale": 1.0})
+    rows = next(trainer.feed.epoch())
+    batch, pairs = trainer.feed.batch(rows), trainer.plan.pairs.iloc[rows]
+    pixels = torch.from_numpy(np.array(corpus[0].pixels[pairs["image_id"].to_numpy()]))
+    assert torch.equal(batch.images, trainer.model.preprocess(pixels))
+    token_ids = trainer.model.tokenizer(pairs["caption"].tolist())
+    assert torch.equal(batch.texts, token_ids[:, : batch.texts.shape[1]])
+    assert trainer.model.tokenizer.padding(token_ids)[:, batch.texts.shape[1] :].all()
+    assert batch.masked.positions.any() and len(batch.masked.classes) == batch.masked.positions.sum()
