@@ -1,9 +1,12 @@
-"""Acquire a benchmark's images and annotations as published: `download.py BENCHMARK`."""
+"""Acquire a benchmark's images and annotations as published: `download.py BENCHMARK`.
+
+What decides whether this has to run is data/sources/BENCHMARK.json; params.yaml only says where a local source lies.
+"""
 
 from common import load_params, run
 
 from iebaker.config.params import BenchmarkParams, SyntheticParams, parse
-from iebaker.datasets import sources
+from iebaker.datasets.acquire.catalogue import acquire
 from iebaker.layout import DOWNLOADS, RAW
 
 
@@ -11,7 +14,7 @@ def main(benchmark: str) -> None:
     params = load_params()
     data = parse(BenchmarkParams, params["benchmark"][benchmark], f"benchmark.{benchmark}")
     synthetic = parse(SyntheticParams, params["synthetic"], "synthetic")
-    sources.acquire(benchmark, data, synthetic, RAW / benchmark, DOWNLOADS)
+    acquire(benchmark, data, synthetic, RAW / benchmark, DOWNLOADS)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ PARAMS = Path("params.yaml")
 LOCK = Path("dvc.lock")
 
 # outs of the stages
+SOURCES = Path("data/sources")
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")
 KEYWORDS = Path("data/keywords")
