@@ -29,7 +29,7 @@ def run(folder, said=None, **params):
     said = [] if said is None else said
     raw = folder / "raw/mine"
     acquire("mine", BenchmarkParams(image_size=32, **params), section(SyntheticParams), raw, folder / "downloads",
-            QUICK, said.append)  # fmt: skip
+            patience=QUICK, say=said.append)  # fmt: skip
     return raw
 
 
@@ -112,7 +112,7 @@ def test_when_all_fail_each_reason_and_the_steps_by_hand(tmp_path):
     assert [line.partition(": ")[0] for line in lines[:3]] == [f"benchmark.mine.sources[{n}]" for n in range(3)]
     assert "404" in lines[0] and "403" in lines[1] and "away does not exist" in lines[2]
     assert lines[3] == "By hand: 1. get a.zip from the authors"
-    assert f"2. put them into {tmp_path / 'downloads/mine'} as they are" in lines[4]
+    assert f"2. put them into {tmp_path / 'downloads/mine'} (zip and tar may stay packed" in lines[4]
     assert f"3. add -S benchmark.mine.source={tmp_path / 'downloads/mine'} to the command" in lines[5]
     assert "Checked then" in lines[6] and len(lines) == 7
     assert sorted(raw.rglob("*")) == before

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 from conftest import section
@@ -14,6 +15,7 @@ from iebaker.datasets.acquire import catalogue
 from iebaker.datasets.acquire import locate as locating
 from iebaker.datasets.files import RawFiles
 from iebaker.errors import IebakerError
+from iebaker.layout import source_root
 
 
 def acquire(folder, **params):
@@ -85,6 +87,19 @@ def test_folder_that_was_acquired_before_is_a_source_like_any_other(tmp_path):
     assert origin.read(again).places == ["kept"]
 
 
+def test_relative_places_of_experiments_in_copies_are_those_of_the_project(tmp_path, monkeypatch):
+    write_source(tmp_path / "source")
+    copy = tmp_path / ".dvc/tmp/exps/tmp1234"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    assert source_root() == tmp_path
+    benchmark, synthetic = BenchmarkParams(source="source"), section(SyntheticParams)
+    catalogue.acquire("mine", benchmark, synthetic, copy / "raw/mine", tmp_path / "downloads", source_root())
+    assert (copy / "raw/mine/dataset.json").exists()
+    monkeypatch.chdir(tmp_path)
+    assert source_root() == Path()
+
+
 def test_parts_of_several_places_are_joined(tmp_path):
     source = write_source(tmp_path / "source")
     write_zip(tmp_path / "images.zip", {f"a/{path.name}": path.read_bytes() for path in (source / "images").iterdir()})
@@ -103,7 +118,7 @@ def test_of_a_folder_only_what_the_params_name(tmp_path):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"source": "nowhere"}, r"^benchmark\.mine\.source: nowhere does not exist; correct the path \(relative to /"),
+        ({"source": "nowhere"}, r"^benchmark\.mine\.source: nowhere does not exist; correct the path \(it would be /"),
         ({"source": "nul\0"}, "is no path"),
         ({"source": "~nobody-at-all/x"}, "is no path|does not exist"),
         ({"source": "empty"}, "empty is an empty folder"),

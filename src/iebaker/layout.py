@@ -51,6 +51,15 @@ class Folders:
         return Folders(**{name: root / path for name, path in vars(self).items()})
 
 
+def source_root() -> Path:
+    """What relative sources are below: this folder, or where DVC runs an experiment in a copy, the project itself.
+
+    Such copies lie below .dvc/tmp and hold what git tracks, neither a user's data nor downloads.
+    """
+    here = Path.cwd()
+    return next((parent.parent for parent in here.parents if parent.name == ".dvc"), Path())
+
+
 def use_sleeping_threads() -> None:
     """Let threads that wait sleep: spinning ones bring a shared machine to a crawl. Before torch is imported."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

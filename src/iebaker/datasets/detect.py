@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from iebaker.config.params import Layout
+from iebaker.config.sources import Layout
 from iebaker.datasets.files import RawFiles
 from iebaker.errors import IebakerError
 

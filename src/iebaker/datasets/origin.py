@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from iebaker.config.params import Layout
+from iebaker.config.sources import Layout
 from iebaker.errors import IebakerError
 
 ORIGIN_FILE = ".origin.json"  # hidden, so that it is never taken for annotations

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from iebaker.atomic import replacing
-from iebaker.config.params import BenchmarkParams, PartParams, SourceParams, SyntheticParams
+from iebaker.config.params import BenchmarkParams, SyntheticParams
+from iebaker.config.sources import PartParams, SourceParams
 from iebaker.datasets import detect, origin
 from iebaker.datasets.acquire import archives, hub, local, places, web
 from iebaker.datasets.acquire.checksums import Wanted
@@ -22,6 +23,7 @@ def acquire(
     synthetic: SyntheticParams,
     destination: Path,
     downloads: Path,
+    base: Path = Path(),
     patience: web.Patience = web.PATIENT,
     say: Callable[[str], None] = print,
 ) -> None:
@@ -33,17 +35,20 @@ def acquire(
     Args:
         benchmark: name in params.yaml, for messages.
         downloads: folder outside `destination` that keeps finished and partial downloads between runs.
+        base: what relative local places are below.
+        patience: with servers that are busy or away.
         say: shows licence, citation and checksums before and after a first download.
 
     Raises:
         IebakerError: if no source gives the benchmark: each with its reason, and what to do by hand.
     """
-    locate(benchmark, params, synthetic, destination.parent, downloads)  # refuses before anything is fetched
+    locate(benchmark, params, synthetic, destination.parent, downloads, base)  # refuses before anything is fetched
+    shelf = Shelf(downloads, base, patience, say)
     failures = []
     for number, source in enumerate(params.choices):
         key = key_of(benchmark, params, number)
         try:
-            _from(source, key, params, synthetic, destination, Shelf(downloads, patience, say))
+            _from(source, key, params, synthetic, destination, shelf)
             return
         except IebakerError as error:
             failures.append(f"{key}: {error}")
@@ -56,10 +61,11 @@ def acquire(
 
 
 class Shelf:
-    """Where downloads are kept, how long servers are waited for, and who is told of first downloads."""
+    """Where downloads and local places are, how long servers are waited for, and who is told of first downloads."""
 
-    def __init__(self, downloads: Path, patience: web.Patience, say: Callable[[str], None]) -> None:
+    def __init__(self, downloads: Path, base: Path, patience: web.Patience, say: Callable[[str], None]) -> None:
         self.downloads = downloads
+        self.base = base
         self.patience = patience
         self.say = say
 
@@ -98,7 +104,7 @@ def _place(
         write_raw(folder, synthetic)
         return {}
     if kind == "local":
-        path = local.path_of(part.place)
+        path = local.path_of(part.place, shelf.base)
         sums = {path.name: wanted.check(path, str(path))} if path.is_file() else {}
         local.copy(path, source, folder)
         return sums

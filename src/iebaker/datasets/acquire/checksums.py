@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from iebaker.config.params import PartParams
+from iebaker.config.sources import PartParams
 from iebaker.errors import IebakerError
 
 BLOCK = 1 << 20

@@ -15,6 +15,7 @@ from iebaker.datasets.acquire.archives import check_start
 from iebaker.datasets.acquire.checksums import Wanted
 from iebaker.datasets.acquire.places import COMMIT, HubPlace, shown
 from iebaker.datasets.acquire.web import BUSY, Patience
+from iebaker.datasets.files import check_relative
 from iebaker.errors import IebakerError
 
 Result = TypeVar("Result")
@@ -79,7 +80,12 @@ def fetch(
 
 
 def look_up(place: HubPlace, patience: Patience) -> Snapshot:
-    """Which commit the revision is, and which files of it fit; Unreachable if the hub does not say."""
+    """Which commit the revision is, and which files of it fit.
+
+    Raises:
+        Unreachable: if the hub does not say.
+        IebakerError: for a file name that could lead out of a folder.
+    """
     from huggingface_hub import HfApi  # half a second that other sources don't need
 
     def ask() -> Any:
@@ -93,6 +99,8 @@ def look_up(place: HubPlace, patience: Patience) -> Snapshot:
         for sibling in info.siblings or []
         if fnmatch.fnmatchcase(sibling.rfilename, place.pattern)
     ]
+    for file in files:
+        check_relative(file.name, f"hf://datasets/{place.repository}")
     return Snapshot(info.sha or "", sorted(files, key=lambda file: file.name))
 
 
@@ -169,7 +177,8 @@ def _reason(error: Exception) -> str:
     cause: BaseException = error
     while (inner := cause.__cause__ or cause.__context__) is not None:
         cause = inner
-    return f"the hub does not answer ({getattr(cause, 'strerror', None) or type(cause).__name__})"
+    text = getattr(cause, "strerror", None) or type(cause).__name__
+    return f"the hub does not answer ({text}); HF_ENDPOINT can name a mirror of it"
 
 
 def _read(index: Path) -> Snapshot | None:

@@ -7,16 +7,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from iebaker.config.params import Layout
+from iebaker.config.sources import Layout
 from iebaker.datasets.acquire.archives import refuse_foreign
 from iebaker.datasets.origin import ORIGIN_FILE
 from iebaker.errors import IebakerError
 
 
-def path_of(place: str) -> Path:
-    """The path of a local place; IebakerError for what can be none."""
+def path_of(place: str, base: Path) -> Path:
+    """The path of a local place, below `base` if it is relative; IebakerError for what can be none."""
     try:
-        path = Path(place).expanduser()
+        path = base / Path(place).expanduser()
         os.path.realpath(path)
     except (ValueError, RuntimeError) as error:  # a NUL byte, a home that nobody has
         raise IebakerError(f"{place!r} is no path ({error}); correct it") from error
@@ -48,7 +48,7 @@ def files_of(source: Path, layout: Layout) -> list[Path]:
     try:
         kind = source.stat().st_mode
     except (OSError, ValueError) as error:
-        raise IebakerError(f"{source} does not exist; correct the path (relative to {Path.cwd()})") from error
+        raise IebakerError(f"{source} does not exist; correct the path (it would be {source.absolute()})") from error
     if not stat.S_ISDIR(kind):
         if not stat.S_ISREG(kind):
             raise IebakerError(f"{source} is neither a file nor a folder; correct the path")

@@ -5,14 +5,20 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from iebaker.config.params import BenchmarkParams, PartParams, SourceParams, SyntheticParams
+from iebaker.config.params import BenchmarkParams, SyntheticParams
+from iebaker.config.sources import PartParams, SourceParams
 from iebaker.datasets.acquire import local, places
 from iebaker.datasets.files import check_relative
 from iebaker.errors import IebakerError
 
 
 def locate(
-    benchmark: str, params: BenchmarkParams, synthetic: SyntheticParams, raw: Path, downloads: Path
+    benchmark: str,
+    params: BenchmarkParams,
+    synthetic: SyntheticParams,
+    raw: Path,
+    downloads: Path,
+    base: Path = Path(),
 ) -> dict[str, Any]:
     """Everything that shapes what `acquire` gives, without fetching anything: ready for JSON, no absolute path in it.
 
@@ -23,6 +29,7 @@ def locate(
         benchmark: name in params.yaml, for messages.
         raw: folder of all acquired benchmarks, which no source may lie in.
         downloads: the folder that messages propose for a user's files.
+        base: what relative local places are below.
 
     Raises:
         IebakerError: if a place cannot be one, or nothing of what is local is there.
@@ -34,7 +41,7 @@ def locate(
         described: list[dict[str, Any]] = []
         try:
             for part in source.parts:
-                described.append(_describe(part, source, synthetic, raw, downloads))
+                described.append(_describe(part, source, synthetic, raw, base))
         except IebakerError as error:
             failures.append(f"{key}: {error}")
             described = [{"place": places.shown(part.place), "missing": True} for part in source.parts]
@@ -64,14 +71,14 @@ def advice(benchmark: str, params: BenchmarkParams, downloads: Path) -> list[str
     missing = "" if params.missing == "exclude" else ", every caption an image and every image a caption"
     return [
         f"By hand: 1. get {params.by_hand or 'its images and captions'}",
-        f"         2. put them into {folder} as they are (zip and tar may stay packed)",
+        f"         2. put them into {folder} (zip and tar may stay packed; a rar is unpacked first: unrar x FILE)",
         f"         3. add -S benchmark.{benchmark}.source={folder} to the command, or set it in params.yaml",
         f"         Checked then: the format is recognised, names are unique and safe, images can be read{missing}.",
     ]
 
 
 def _describe(
-    part: PartParams, source: SourceParams, synthetic: SyntheticParams, raw: Path, downloads: Path
+    part: PartParams, source: SourceParams, synthetic: SyntheticParams, raw: Path, base: Path
 ) -> dict[str, Any]:
     """One place as it is now."""
     kind = places.kind_of(part.place)
@@ -80,11 +87,9 @@ def _describe(
     if kind == "synthetic":
         described |= {"parameters": synthetic.model_dump(), "code": code_digest()}
     elif kind == "local":
-        path = local.path_of(part.place)
+        path = local.path_of(part.place, base)
         if local.lies_in(path, raw):
-            raise IebakerError(
-                f"{path} lies in {raw}, which the pipeline overwrites; move it, for example to {downloads}"
-            )
+            raise IebakerError(f"{path} lies in {raw}, which the pipeline overwrites; move it elsewhere")
         described["files"] = local.listing(path, source)
         if (part.sha256 or part.md5) and path.is_dir():
             raise IebakerError(f"{path} is a folder, which has no checksum; leave it empty")

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
 
-from iebaker.config.params import BenchmarkParams, Layout
+from iebaker.config.params import BenchmarkParams
+from iebaker.config.sources import Layout
 from iebaker.datasets import origin
 from iebaker.datasets.detect import detect
 from iebaker.datasets.files import RawFiles, check_relative
