@@ -268,7 +268,7 @@ def _errors_of(url: str, patience: Patience) -> Iterator[None]:
     except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
         raise Cut(f"no byte for {patience.timeout:g} s") from error
     except ValueError as error:  # of requests, and of the standard library where a redirect is malformed
-        raise IebakerError(f"{shown(url)}: a malformed address, or a redirect to one") from error
+        raise IebakerError(f"{shown(url)}: the address, a redirect or a header is malformed") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise _broken(url, error) from error
 
