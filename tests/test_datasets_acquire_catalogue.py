@@ -87,9 +87,7 @@ def test_licence_citation_and_pin_are_said_once(tmp_path, images):
         < text.index("cite: Us 2020")
         < text.index(digest)
     )
-    assert (
-        f"write in params.yaml:\n  benchmark.mine.sources[0].parts[0]: {{place: '{place}', sha256: {digest}}}" in text
-    )
+    assert f"write in params.yaml:\n  benchmark.mine.sources[0], part 0: {{place: '{place}', sha256: {digest}}}" in text
     assert text.count("licence") == 1 and text.count("params.yaml") == 1
 
 
@@ -99,7 +97,11 @@ def test_pin_of_a_single_source(tmp_path):
     write_zip(buffer, {"d.json": ANNOTATIONS, **{name: encoded(1) for name in NAMES}})
     with ScriptedServer([ranged(buffer.getvalue())]) as server:
         run(tmp_path, said, source=server.url("all.zip"))
-        assert f"benchmark.mine.sha256: {hashlib.sha256(buffer.getvalue()).hexdigest()}" in said[-1]
+        digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+        assert said[-1].endswith(f"write in params.yaml:\n  benchmark.mine.sha256: {digest}")
+        (tmp_path / "readme.txt").write_text("read me")
+        run(tmp_path, said, source=[str(tmp_path / "readme.txt"), server.url("all.zip?again")])
+        assert said[-1].endswith(f"write in params.yaml:\n  benchmark.mine.sha256: ['', '{digest}']")
 
 
 def test_when_all_fail_each_reason_and_the_steps_by_hand(tmp_path):

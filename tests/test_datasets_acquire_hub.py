@@ -90,6 +90,7 @@ def test_token_is_sent(hub, tmp_path):
 def test_what_the_hub_does_not_give_is_one_line(hub, tmp_path):
     expected = {
         ("hf://datasets/org/other/a.zip", ""): "no such data set, or a private one (HF_TOKEN)",
+        ("hf://datasets/org/a--b/a.zip", ""): "no name of a data set",
         ("hf://datasets/org/set@v9/a.zip", ""): "no such revision",
         ("hf://datasets/org/set/*.zip", ""): "no file of the data set fits *.zip; correct it",
         (PLACE, "0" * 32): "2 files cannot have one checksum; name a single file",

@@ -85,8 +85,7 @@ def _from(
     with replacing(destination) as folder:
         files: dict[str, str] = {}
         for number, part in enumerate(source.parts):
-            pin = key if key.endswith(".source") else f"{key}.parts[{number}]"
-            files |= _place(part, pin, source, synthetic, folder, shelf)
+            files |= _place(part, f"{key}, part {number}", source, synthetic, folder, shelf)
         archives.unpack(folder)
         layout = detect.detect(RawFiles(folder), source)
         shown = [places.shown(part.place) for part in source.parts]
@@ -113,7 +112,7 @@ def _place(
         archives.refuse_foreign(found.file)
         if found.new and not wanted.sha256:
             shelf.say(f"{found.file.name} has the SHA-256 {found.sha256}; to pin it, write in params.yaml:\n"
-                      f"  {_pin(key, part.place, found.sha256)}")  # fmt: skip
+                      f"  {_pin(key, part, source, found.sha256)}")  # fmt: skip
         local.put(found.file, folder / found.file.name, link=True)
         return {found.file.name: found.sha256}
     snapshot, fetched = hub.fetch(part.place, wanted, shelf.downloads, shelf.patience)
@@ -127,11 +126,13 @@ def _place(
     return {name: digest for name, (_, digest) in fetched.items()}
 
 
-def _pin(key: str, place: str, sha256: str) -> str:
+def _pin(key: str, part: PartParams, source: SourceParams, sha256: str) -> str:
     """The line of params.yaml that pins a checksum."""
-    if key.endswith(".source"):
-        return f"{key.removesuffix('.source')}.sha256: {sha256}"
-    return f"{key}: {{place: '{places.shown(place)}', sha256: {sha256}}}"
+    benchmark, _, of_user = key.partition(".source,")
+    if not of_user:
+        return f"{key}: {{place: '{places.shown(part.place)}', sha256: {sha256}}}"
+    checksums = [sha256 if other is part else other.sha256 for other in source.parts]
+    return f"{benchmark}.sha256: {checksums[0] if len(checksums) == 1 else checksums}"
 
 
 def _is_remote(source: SourceParams) -> bool:

@@ -152,9 +152,16 @@ def _patiently(ask: Callable[[], Result], patience: Patience) -> Result:
         except Exception as error:  # noqa: BLE001
             failure = error
         status = getattr(getattr(failure, "response", None), "status_code", None)
-        if status is not None and status not in BUSY:
+        if (status is not None and status not in BUSY) or _is_no_name(failure):
             break
     raise Unreachable(_reason(failure)) from failure
+
+
+def _is_no_name(error: Exception) -> bool:
+    """Whether the client refuses the name of a data set before it asks."""
+    from huggingface_hub.errors import HFValidationError
+
+    return isinstance(error, HFValidationError)
 
 
 def _reason(error: Exception) -> str:
@@ -166,6 +173,7 @@ def _reason(error: Exception) -> str:
         errors.RepositoryNotFoundError: "no such data set, or a private one (HF_TOKEN)",
         errors.RevisionNotFoundError: "no such revision",
         errors.EntryNotFoundError: "no such file",
+        errors.HFValidationError: "no name of a data set",
         errors.OfflineModeIsEnabled: "HF_HUB_OFFLINE is set",
     }
     status = getattr(getattr(error, "response", None), "status_code", None)
