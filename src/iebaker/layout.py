@@ -8,6 +8,7 @@ PARAMS = Path("params.yaml")
 LOCK = Path("dvc.lock")
 
 # outs of the stages
+SOURCES = Path("data/sources")
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")
 KEYWORDS = Path("data/keywords")
@@ -48,6 +49,15 @@ class Folders:
     def below(self, root: Path) -> "Folders":
         """The same places in another project's folder."""
         return Folders(**{name: root / path for name, path in vars(self).items()})
+
+
+def source_root() -> Path:
+    """What relative sources are below: this folder, or where DVC runs an experiment in a copy, the project itself.
+
+    Such copies lie below .dvc/tmp and hold what git tracks, neither a user's data nor downloads.
+    """
+    here = Path.cwd()
+    return next((parent.parent for parent in here.parents if parent.name == ".dvc"), Path())
 
 
 def use_sleeping_threads() -> None:

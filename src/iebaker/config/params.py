@@ -10,8 +10,10 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from iebaker.config.section import Count, Number, Section
+from iebaker.config.sources import Layout, PartParams, SourceParams, Text
 from iebaker.errors import IebakerError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -19,33 +21,20 @@ SHOWN_KEYS = 20
 SHOWN_CHARACTERS = 200
 
 
-def _no_boolean(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("a number is wanted, not true or false")
-    return value
+class BenchmarkParams(Layout):
+    """`benchmark.<name>`: where a benchmark comes from and how it is read. Only `source` must be given.
 
+    `format`, `annotations`, `images` and `sha256` describe `source`; each of `sources` has its own.
+    """
 
-# YAML's booleans are Python's integers 0 and 1
-Number = Annotated[float, BeforeValidator(_no_boolean)]
-Count = Annotated[int, BeforeValidator(_no_boolean)]
-
-
-class Section(BaseModel):
-    """A section of params.yaml: immutable, and every key must be known."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class BenchmarkParams(Section):
-    """`benchmark.<name>`: where a benchmark comes from and how it is laid out. Only `source` must be given."""
-
-    source: Annotated[str, Field(min_length=1)] | list[Annotated[str, Field(min_length=1)]] = Field(
-        description="synthetic; or one or several http(s) URLs, local folders, annotation files and zips of images"
+    source: Text | Annotated[list[Text], Field(min_length=1)] | None = Field(
+        None, description="synthetic, or one or several places; null: the first of `sources` that can be had"
     )
-    sha256: str | list[str] = Field("", description="checksum of each URL or file of `source`, in order; '' unknown")
-    format: Literal["karpathy", "nwpu", "parquet", "csv"] = "karpathy"
-    annotations: str = Field("", description="annotation file among what `source` gives; '' finds it")
-    images: str = Field("", description="folder or zip of images among what `source` gives; '' looks everywhere")
+    sha256: str | list[str] = Field("", description="checksum of each place of `source`, in order; '' unknown")
+    sources: list[SourceParams] = Field([], description="public sources, tried in order")
+    licence: str = Field("", description="as its authors say")
+    citation: str = Field("", description="what to cite")
+    by_hand: str = Field("", description="which files to get where, when no source can be had")
     image_size: Count = Field(224, ge=1, le=2048, description="side in pixels of the stored square images")
     validation_share: Number = Field(
         0.0, ge=0, lt=1, description="share of train held out by a hash of the file name; for sources without val"
@@ -55,18 +44,30 @@ class BenchmarkParams(Section):
     )
 
     @property
-    def checked_sources(self) -> list[tuple[str, str]]:
-        """Each place of `source` with its checksum, '' where unknown."""
-        sources = [self.source] if isinstance(self.source, str) else self.source
+    def choices(self) -> list[SourceParams]:
+        """The sources to try, in order: `source` alone where it is set."""
+        if self.source is None:
+            return self.sources
+        places = [self.source] if isinstance(self.source, str) else self.source
         checksums = [self.sha256] if isinstance(self.sha256, str) else self.sha256
-        return list(zip(sources, checksums if any(checksums) else [""] * len(sources), strict=True))
+        parts = [
+            PartParams(place=place, sha256=checksum)
+            for place, checksum in zip(places, checksums if any(checksums) else [""] * len(places), strict=True)
+        ]
+        return [SourceParams(parts=parts, format=self.format, annotations=self.annotations, images=self.images)]
 
     @model_validator(mode="after")
-    def _checksums_fit(self) -> "BenchmarkParams":
-        sources = 1 if isinstance(self.source, str) else len(self.source)
+    def _sources_fit(self) -> "BenchmarkParams":
+        if self.source is None:
+            if not self.sources:
+                raise ValueError("name a `source`: a folder, an archive, an address, or synthetic")
+            if given := [key for key in ("format", "annotations", "images", "sha256") if getattr(self, key)]:
+                raise ValueError(f"{given[0]} describes `source`, which is null; set both, or set it within `sources`")
+            return self
+        places = 1 if isinstance(self.source, str) else len(self.source)
         checksums = [self.sha256] if isinstance(self.sha256, str) else self.sha256
-        if any(checksums) and len(checksums) != sources:
-            raise ValueError(f"sha256 has {len(checksums)} entries, source {sources}; give one each, '' if unknown")
+        if any(checksums) and len(checksums) != places:
+            raise ValueError(f"sha256 has {len(checksums)} entries, source {places}; give one each, '' if unknown")
         for checksum in filter(None, checksums):
             if not re.fullmatch("[0-9a-f]{64}", checksum):
                 raise ValueError(f"sha256={checksum!r} is not a SHA-256 (64 lower-case hexadecimal digits)")

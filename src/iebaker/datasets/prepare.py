@@ -21,7 +21,7 @@ from iebaker.atomic import replacing
 from iebaker.config.params import BenchmarkParams
 from iebaker.corpus import manifest
 from iebaker.corpus.loading import PIXELS_FILE, SUMMARY_FILE
-from iebaker.datasets import formats
+from iebaker.datasets import formats, origin
 from iebaker.datasets.files import UNPACKING_ERRORS
 from iebaker.datasets.formats import Exclusion, ImageRecord
 from iebaker.errors import IebakerError
@@ -57,7 +57,7 @@ def prepare(raw: Path, params: BenchmarkParams, destination: Path) -> dict:
             raise IebakerError(f"{raw}: no readable image; the first: {first}. Mend the source, or correct `images`")
         table = build_manifest(readable, hashes)
         manifest.write(table, folder / manifest.FILE)
-        summary = summarise(table, exclusions, pixels_sha256)
+        summary = summarise(table, exclusions, pixels_sha256, origin.read(raw))
         (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=1) + "\n")
     return summary
 
@@ -146,8 +146,10 @@ def build_manifest(images: list[ImageRecord], hashes: list[int]) -> pd.DataFrame
     return table.astype({"phash": np.uint64})
 
 
-def summarise(table: pd.DataFrame, exclusions: list[Exclusion], pixels_sha256: str) -> dict:
-    """Counts per split, every exclusion, and the checksums of the manifest's content and of the pixels."""
+def summarise(
+    table: pd.DataFrame, exclusions: list[Exclusion], pixels_sha256: str, acquired: origin.Origin | None
+) -> dict:
+    """Counts per split, every exclusion, the checksums of the manifest's content and of the pixels, and the origin."""
     counts = table.groupby("split").agg(images=("image_id", "nunique"), captions=("caption_id", "size"))
     return {
         "images": {split: int(counts["images"].get(split, 0)) for split in manifest.SPLITS},
@@ -156,4 +158,5 @@ def summarise(table: pd.DataFrame, exclusions: list[Exclusion], pixels_sha256: s
         "exclusions": [asdict(item) for item in exclusions],
         "manifest_sha256": manifest.digest(table),
         "pixels_sha256": pixels_sha256,
+        "origin": asdict(acquired) if acquired else None,
     }

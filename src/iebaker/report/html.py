@@ -111,7 +111,8 @@ def numbers(folders: Folders, name: str) -> dict[str, Any]:
 def benchmark(folders: Folders, name: str) -> dict[str, Any]:
     """What is known of a benchmark before any training."""
     summary = json.loads((folders.prepared / name / "summary.json").read_text())
-    return {"name": name, "summary": summary, "cloud": gather.cloud(folders.keywords / name)}
+    cloud = gather.cloud(folders.keywords / name)
+    return {"name": name, "summary": summary, "origin": summary.get("origin"), "cloud": cloud}
 
 
 def definition(params: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """From published annotations to checked image records: one reader a layout, the same checks for all.
 
 Nothing is dropped in silence. What makes a source ambiguous or unsafe is an error; what is merely missing is
-refused or excluded, as `data.<benchmark>.missing` says, and an exclusion is recorded.
+refused or excluded, as `benchmark.<name>.missing` says, and an exclusion is recorded.
 """
 
 import hashlib
@@ -12,12 +12,15 @@ from functools import partial
 from pathlib import Path, PurePath
 
 from iebaker.config.params import BenchmarkParams
+from iebaker.config.sources import Layout
+from iebaker.datasets import origin
+from iebaker.datasets.detect import detect
 from iebaker.datasets.files import RawFiles, check_relative
-from iebaker.datasets.formats import hub_parquet, karpathy, nwpu, plain_csv
+from iebaker.datasets.formats import hub_parquet, karpathy, nwpu, plain_csv, ucm
 from iebaker.datasets.formats.records import Caption, Exclusion, ImageRecord
 from iebaker.errors import IebakerError
 
-READERS = {"karpathy": karpathy, "nwpu": nwpu, "parquet": hub_parquet, "csv": plain_csv}
+READERS = {"karpathy": karpathy, "nwpu": nwpu, "ucm": ucm, "parquet": hub_parquet, "csv": plain_csv}
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 
 __all__ = ["Caption", "Exclusion", "ImageRecord", "Records", "read", "refuse_exclusions"]
@@ -34,19 +37,23 @@ class Records:
 def read(params: BenchmarkParams, raw: Path) -> Records:
     """Read the annotations in `raw`, check them, and find each image's file.
 
+    The layout is what acquiring recorded; where files were not acquired, it is recognised.
+
     Raises:
         IebakerError: naming file and row, for malformed annotations, unknown splits, unsafe or duplicate names and ids,
             an image name that fits several files, a file that fits several names, no usable image at all, and, unless
             `missing` is "exclude", anything missing.
     """
     files = RawFiles(raw)
-    reader = READERS[params.format]
-    images = [record for name in annotation_files(files, params) for record in reader.read(files, name)]
+    acquired = origin.read(raw)
+    layout = acquired.layout if acquired else detect(files, params)
+    reader = READERS[layout.format]
+    images = [record for name in annotation_files(files, layout) for record in reader.read(files, name)]
     check_names(images)
     images = hold_out_validation(images, params.validation_share)
     exclusions: list[Exclusion] = []
-    if params.format != "parquet":
-        images = attach_images(images, files, params, exclusions)
+    if layout.format != "parquet":
+        images = attach_images(images, files, layout.images, exclusions)
     images = drop_empty_captions(images, exclusions)
     if not images:
         raise IebakerError(
@@ -66,15 +73,15 @@ def refuse_exclusions(exclusions: list[Exclusion], params: BenchmarkParams) -> N
     raise IebakerError(f"{shown}{more}. Mend the source, or set `missing: exclude` to leave them out and count them")
 
 
-def annotation_files(files: RawFiles, params: BenchmarkParams) -> list[str]:
+def annotation_files(files: RawFiles, layout: Layout) -> list[str]:
     """The annotation file, or all parquet files; IebakerError if it cannot be told which is meant."""
-    extension = READERS[params.format].EXTENSION
-    found = [name for name in files.named(params.annotations) if name.lower().endswith(extension)]
+    extension = READERS[layout.format].EXTENSION
+    found = [name for name in files.named(layout.annotations) if name.lower().endswith(extension)]
     if not found:
         raise IebakerError(
-            f"{files.folder}: no {extension} file for `format: {params.format}`; name it in `annotations`"
+            f"{files.folder}: no {extension} file for `format: {layout.format}`; name it in `annotations`"
         )
-    if len(found) > 1 and params.format != "parquet":
+    if len(found) > 1 and layout.format != "parquet":
         raise IebakerError(f"{files.folder}: which of {', '.join(found[:5])}? Name it in `annotations`")
     return found
 
@@ -110,14 +117,16 @@ def hold_out_validation(images: list[ImageRecord], share: float) -> list[ImageRe
 
 
 def attach_images(
-    images: list[ImageRecord], files: RawFiles, params: BenchmarkParams, exclusions: list[Exclusion]
+    images: list[ImageRecord], files: RawFiles, place: str, exclusions: list[Exclusion]
 ) -> list[ImageRecord]:
-    """Give each record the loader of its file; records without file and files without record become exclusions.
+    """Give each record the loader of its file in the folder or archive `place`, '' for everywhere.
+
+    Records without file and files without record become exclusions.
 
     Raises:
         IebakerError: for a name that fits several files, or a file that fits several names.
     """
-    names = files.named(params.images)
+    names = files.named(place)
     by_base: dict[str, list[str]] = {}
     for name in names:
         by_base.setdefault(base(name), []).append(name)
