@@ -21,7 +21,8 @@ from iebaker.config.params import (
 )
 from iebaker.corpus import manifest
 from iebaker.corpus.loading import Member, open_corpus, write_view
-from iebaker.datasets import keywords, prepare, sources
+from iebaker.datasets import keywords, prepare
+from iebaker.datasets.acquire.catalogue import acquire
 
 # shared machines stall: time is no property of the code under test; and one commit gives one result, so the examples
 # are the same in every run (pytest --hypothesis-profile=explore draws new ones)
@@ -54,7 +55,7 @@ def prepared(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("tiny")
     params = BenchmarkParams(source="synthetic", image_size=96)
     tiny = section(SyntheticParams, train=120, val=24, test=24)
-    sources.acquire("synthetic", params, tiny, root / "raw/synthetic", root / "downloads")
+    acquire("synthetic", params, tiny, root / "raw/synthetic", root / "downloads")
     prepare.prepare(root / "raw/synthetic", params, root / "prepared/synthetic")
     return root / "prepared"
 

@@ -317,8 +317,8 @@ def test_text_that_is_not_utf8(tmp_path):
 
 def test_which_annotations_and_which_image(tmp_path):
     write_source(tmp_path)
-    (tmp_path / "other.json").write_text("{}")
-    with pytest.raises(IebakerError, match=r"which of dataset\.json, other\.json\? Name it in `annotations`"):
+    (tmp_path / "other.json").write_text(json.dumps(karpathy()))
+    with pytest.raises(IebakerError, match=r"json \(karpathy\), other\.json \(karpathy\); name one in `annotations`"):
         read(tmp_path)
     write_images(tmp_path / "copy")
     with pytest.raises(

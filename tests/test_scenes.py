@@ -10,8 +10,8 @@ from conftest import section
 from PIL import Image
 
 from iebaker.config.params import BenchmarkParams, SyntheticParams
+from iebaker.datasets.acquire.catalogue import acquire
 from iebaker.datasets.prepare import prepare
-from iebaker.datasets.sources import acquire
 from iebaker.scenes import captions, templates, weak, write_raw
 from iebaker.scenes.canvas import Canvas
 from iebaker.scenes.classes import SCENES
