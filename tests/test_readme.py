@@ -1,4 +1,4 @@
-"""The numbers in the README's tables are those of the committed files."""
+"""The numbers in the tables of README.md and docs/results.md are those of the committed files."""
 
 import csv
 import json
@@ -8,12 +8,13 @@ import pytest
 from conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
+RESULTS = (ROOT / "docs/results.md").read_text()
 NUMBER = r"[+−-]?\d+(?:\.\d+)?"
 
 
-def rows(heading: str, label: str) -> list[list[str]]:
+def rows(heading: str, label: str, page: str = RESULTS) -> list[list[str]]:
     """Cells of the table rows behind `heading` whose first cell matches `label`, without markup."""
-    text = README[README.index(heading) :].split("\n")
+    text = page[page.index(heading) :].split("\n")
     table = [line for line in text[: next(i for i, line in enumerate(text) if i > 5 and line.startswith("#"))]]
     found = [[cell.strip().replace("`", "") for cell in line.strip("|").split("|")] for line in table if "|" in line]
     chosen = [cells for cells in found if re.match(label, cells[0])]
@@ -25,7 +26,7 @@ def metrics(corpus: str, variant: str) -> dict:
     return json.loads((ROOT / f"reports/metrics/{corpus}/{variant}.json").read_text())
 
 
-@pytest.mark.parametrize("cells", rows("Test mR (mean of", "embedded benchmark|RSICD"), ids=lambda cells: cells[0])
+@pytest.mark.parametrize("cells", rows("Test mR (mean of", "embedded benchmark|RSICD", README), ids=lambda cells: cells[0])
 def test_headline(cells):
     corpus = "rsicd" if cells[0].startswith("RSICD") else "synthetic"
     test = metrics(corpus, cells[0].split(", ")[1])[corpus]["test"]
@@ -54,7 +55,7 @@ def test_ablation():
         assert precision == ("" if dropped is None else f"{dropped:.0%}")
     by_seed = [map(float, measured[variant]["mR_by_seed"].split()) for variant in ("full", "baseline")]
     leads = ", ".join(f"{full - baseline:+.1f}" for full, baseline in zip(*by_seed, strict=True))
-    assert f"with each seed ({leads})" in README
+    assert f"with each seed ({leads})" in RESULTS
 
 
 SWEEPS = {"drop_ratio": "### Over drop ratios", "weak_rate": "### Over shares of weak captions"}
