@@ -67,7 +67,7 @@ def test_rerank_takes_hyper_parameters_of_a_fixed_method(matrix):
     for method, setting, says in (
         ("sort", "beta=3", "--method sort takes candidates=..."),
         ("sort", "candidates", "takes candidates=..."),
-        ("sort", "candidates=0", "sar.candidates: Input should be greater than 0 (given: 0)"),
+        ("sort", "candidates=0", "sar.candidates: Input should be greater than or equal to 1 (given: 0)"),
         ("soft", "beta=.inf", "finite number"),
         ("auto", "beta=3", "takes nothing"),
         ("soft", "beta=[1", "'[1' is no value"),

@@ -3,6 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from iebaker.method.keyword_head import KeywordHead
 
@@ -65,3 +67,21 @@ def test_gradients_reach_the_image_tokens():
     head, image = KeywordHead(64, 5), torch.randn(2, 3, 64, requires_grad=True)
     head(torch.randn(2, 4, 64), image, torch.ones(2, 4, dtype=torch.bool)).square().sum().backward()
     assert image.grad.abs().sum() > 0
+
+
+@given(st.integers(1, 6), st.integers(0, 9), st.integers(0, 99))
+def test_scores_do_not_depend_on_the_neighbours_in_the_batch(length, padding, seed):
+    """A caption alone scores as beside a longer one, which it is padded for; not so where padding is attended to."""
+    torch.manual_seed(seed)
+    head = KeywordHead(64, 7, layers=2, heads=2).eval()
+    words, patches = torch.randn(2, length + padding, 64), torch.randn(2, 5, 64)
+    masked = torch.ones(2, length + padding, dtype=torch.bool)
+    padded = masked.clone()
+    padded[:, :length] = False
+    padded[1] = False
+    with torch.no_grad():
+        alone = head(words[:1, :length], patches[:1], masked[:1, :length])
+        beside = head(words, patches, masked, padded)[:length]
+        attended = head(words, patches, masked)[:length]
+    torch.testing.assert_close(beside, alone, rtol=1e-4, atol=1e-5)
+    assert padding == 0 or not torch.allclose(attended, alone, rtol=1e-4, atol=1e-5)

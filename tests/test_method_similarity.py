@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from iebaker.method.similarity import (
     global_similarity,
     gram,
-    local_from_grams,
     local_similarity,
-    upper_triangle,
+    packed_gram,
     write_local_similarity,
 )
 
@@ -106,18 +105,23 @@ def test_bfloat16_is_close_and_autocast_changes_nothing():
         assert global_similarity(text[0], text[0]).diagonal().sub(1).abs().max() < 1e-6
 
 
-def test_upper_triangle_keeps_inner_products():
-    full = gram(torch.randn(5, 7, 6))
-    upper = upper_triangle(full)
-    assert full.shape == (5, 36) and upper.shape == (5, 21)
-    close(upper @ upper.T, full @ full.T)
-    close(local_from_grams(upper, upper), local_from_grams(full, full))
+@given(st.integers(1, 23), st.integers(1, 5), st.integers(0, 99))
+def test_packed_grams_keep_inner_products(width, length, seed):
+    """Of any width, also one that PARTS does not divide."""
+    torch.manual_seed(seed)
+    tokens, padding = torch.randn(5, length, width), torch.rand(5, length) < 0.3
+    full, packed = (reduce(tokens, padding) for reduce in (gram, packed_gram))
+    assert packed.shape[1] <= full.shape[1]
+    close(packed @ packed.T, full @ full.T)
 
 
+@pytest.mark.parametrize("budget", [1, 3 * 4 * 40, 2**30])
 @pytest.mark.parametrize("block", [1, 4, 100])
-def test_blockwise_export_fills_a_memory_map(tmp_path, block):
+def test_blockwise_export_fills_a_memory_map(tmp_path, block, budget):
     text, image, padding = draw((7, 5, 6, 4, 8), 0, True)
     out = np.lib.format.open_memmap(tmp_path / "local.npy", "w+", np.float32, (7, 6))
-    write_local_similarity(out, text.detach().numpy(), image.detach().numpy(), padding.numpy(), block=block)
+    write_local_similarity(
+        out, text.detach().numpy(), image.detach().numpy(), padding.numpy(), budget=budget, block=block
+    )
     out.flush()
     close(torch.from_numpy(np.load(tmp_path / "local.npy")), direct(text, image, padding).detach())

@@ -26,7 +26,9 @@ def metrics(corpus: str, variant: str) -> dict:
     return json.loads((ROOT / f"reports/metrics/{corpus}/{variant}.json").read_text())
 
 
-@pytest.mark.parametrize("cells", rows("Test mR (mean of", "embedded benchmark|RSICD", README), ids=lambda cells: cells[0])
+@pytest.mark.parametrize(
+    "cells", rows("Test mR (mean of", "embedded benchmark|RSICD", README), ids=lambda cells: cells[0]
+)
 def test_headline(cells):
     corpus = "rsicd" if cells[0].startswith("RSICD") else "synthetic"
     test = metrics(corpus, cells[0].split(", ")[1])[corpus]["test"]

@@ -135,7 +135,8 @@ def write_local_similarity(
                 tokens, padding = torch.tensor(text_tokens[rows]), None
                 if text_padding is not None:
                     padding = torch.tensor(text_padding[rows])
-                    longest = max(1, int((~padding).sum(1).max()))  # what follows is padding in every text
+                    used = (~padding).any(dim=0).nonzero()
+                    longest = int(used.max()) + 1 if len(used) else 1  # what follows is padding in every text
                     tokens, padding = tokens[:, :longest], padding[:, :longest]
                 text_gram = packed_gram(tokens, padding, precision)
                 out[rows, columns] = local_from_grams(text_gram, image_gram).numpy()
