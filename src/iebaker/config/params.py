@@ -98,7 +98,7 @@ class ModelParams(Section):
 class TrainParams(Section):
     """`train`: the recipe (method: Objective)."""
 
-    epochs: Count = Field(ge=1, le=10_000)
+    epochs: Count = Field(ge=0, le=10_000, description="0 evaluates the untouched model")
     batch_size: Count = Field(ge=2, le=1_000_000, description="a contrastive loss needs at least two pairs")
     pairs: Literal["all", "one_per_image"]
     lr: Number = Field(gt=0, allow_inf_nan=False)
