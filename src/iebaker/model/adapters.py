@@ -234,7 +234,8 @@ class PooledOnly:
 
     def trunk(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         output = self.tower(inputs)
-        pooled = output[0] if isinstance(output, tuple) else output
+        # an attention pool of one query gives (B, 1, d)
+        pooled = (output[0] if isinstance(output, tuple) else output).flatten(1)
         return pooled, pooled.new_empty(len(pooled), 0, pooled.shape[1])
 
     def head(self, pooled: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
