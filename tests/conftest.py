@@ -1,19 +1,27 @@
-"""Tiny corpora, and a repository to run DVC in."""
+"""Parameters, tiny corpora, and commands in a folder."""
 
-import json
-import shutil
 import subprocess
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from hypothesis import HealthCheck, settings
 
-from iebaker.config.params import DataParams, SyntheticParams
-from iebaker.corpus.loading import KEYWORDS_FILE, MANIFEST_FILE, VIEW_FILE, Member, open_corpus
-from iebaker.datasets import keywords as mining
-from iebaker.datasets import prepare, sources
+from iebaker.config.declarations import resolve
+from iebaker.config.params import (
+    BenchmarkParams,
+    EvaluationConfig,
+    KeywordsParams,
+    Section,
+    SyntheticParams,
+    TrainingConfig,
+)
+from iebaker.corpus import manifest
+from iebaker.corpus.loading import Member, open_corpus, write_view
+from iebaker.datasets import keywords, prepare, sources
 
 # shared machines stall: time is no property of the code under test; and one commit gives one result, so the examples
 # are the same in every run (pytest --hypothesis-profile=explore draws new ones)
@@ -23,15 +31,30 @@ settings.load_profile("same")
 
 ROOT = Path(__file__).parents[1]
 FIXTURES = Path(__file__).parent / "fixtures"
-TINY = SyntheticParams(train=120, val=24, test=24, image_size=96, weak_rate=0.2, seed=0)
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+Values = TypeVar("Values", bound=Section)
+
+
+def resolved(**sections: dict[str, Any]) -> tuple[TrainingConfig, EvaluationConfig]:
+    """What params.yaml says of the corpus synthetic, with some values of its sections changed."""
+    changed = {name: PARAMS[name] | values for name, values in sections.items()}
+    return resolve(PARAMS | changed, "synthetic", "full")
+
+
+def section(model: type[Values], **changes: Any) -> Values:
+    """One section of that, by its class, with some of its values changed."""
+    plain = {SyntheticParams: PARAMS["synthetic"], KeywordsParams: PARAMS["keywords"]}
+    layered = {type(values): values for config in resolved() for _, values in config}
+    return model.model_validate(dict((plain | layered)[model]) | changes)
 
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory) -> Path:
     """data/prepared with a tiny synthetic benchmark."""
     root = tmp_path_factory.mktemp("tiny")
-    params = DataParams(source="synthetic", image_size=96)
-    sources.acquire("synthetic", params, TINY, root / "raw/synthetic", root / "downloads")
+    params = BenchmarkParams(source="synthetic", image_size=96)
+    tiny = section(SyntheticParams, train=120, val=24, test=24)
+    sources.acquire("synthetic", params, tiny, root / "raw/synthetic", root / "downloads")
     prepare.prepare(root / "raw/synthetic", params, root / "prepared/synthetic")
     return root / "prepared"
 
@@ -43,18 +66,15 @@ def corpus(prepared: Path) -> list[Member]:
 
 
 def write_corpus(prepared: Path, benchmarks: list[str], folder: Path) -> Path:
-    """A corpus folder as the stage `join` writes it."""
-    import pandas as pd
-
+    """A corpus folder as the stages `mine_keywords` and `join` write it."""
     for benchmark in benchmarks:
-        view = folder / benchmark
-        view.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(prepared / benchmark / MANIFEST_FILE, view / MANIFEST_FILE)
-        manifest = pd.read_parquet(view / MANIFEST_FILE)
-        captions = manifest[manifest["split"] == "train"].groupby("image_id")["caption"].agg(list)
-        (view / KEYWORDS_FILE).write_text("\n".join(mining.mine(captions, 64, 2)["keyword"]))
-        summary = json.loads((prepared / benchmark / "summary.json").read_text())
-        (view / VIEW_FILE).write_text(json.dumps({"pixels_sha256": summary["pixels_sha256"]}))
+        table = manifest.read(prepared / benchmark / manifest.FILE)
+        captions = table[table["split"] == "train"].groupby("image_id")["caption"].agg(list)
+        mined, view = folder.parent / "keywords" / benchmark, folder / benchmark
+        for place in (mined, view):
+            place.mkdir(parents=True, exist_ok=True)
+        keywords.write(keywords.mine(captions, 64, 2), mined)
+        write_view(prepared / benchmark, mined, view)
     return folder
 
 
@@ -73,3 +93,9 @@ def run(*command: str, cwd: Path, check: bool = True, **kwargs) -> subprocess.Co
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, **kwargs)
     assert not check or done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
     return done
+
+
+def write_params(folder: Path, **changes: object) -> Path:
+    """A project's folder with a params.yaml in which some keys are others."""
+    (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS | changes, sort_keys=False))
+    return folder
