@@ -1,12 +1,12 @@
 import re
-import warnings
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from iebaker.errors import IebakerError
-from iebaker.model import activation
-from iebaker.model.activation import ActivationWarning, check_file, documented_files, origin_of
+from iebaker.model import activation, factory
+from iebaker.model.activation import check_file, documented_files, origin_of
 
 
 @pytest.fixture
@@ -47,25 +47,29 @@ def test_documented_weights_are_refused_into_the_other_activation(checkpoint):
 
 
 @pytest.mark.parametrize("name", ["RemoteCLIP-ViT-L-14.pt", "RS5M_ViT-B-32_RET-2.pt", "renamed.pt"])
-def test_fine_tunes_of_openai_are_warned_of_and_no_more(checkpoint, name):
+def test_fine_tunes_of_openai_are_cautioned_of_and_no_more(checkpoint, name):
     known = next(iter(activation.FINE_TUNED_FROM_OPENAI)) if name == "renamed.pt" else "1" * 64
     file = checkpoint(name, known)
-    with pytest.warns(ActivationWarning, match="evaluate ViT-L-14-quickgelu too"):
-        check_file(file, "ViT-L-14", False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_file(file, "ViT-L-14-quickgelu", True)
+    assert "evaluate ViT-L-14-quickgelu too" in check_file(file, "ViT-L-14", False)
+    assert check_file(file, "ViT-L-14-quickgelu", True) == ""
 
 
 def test_of_any_other_file_nothing_is_claimed(checkpoint):
     for name in ("weights.pt", "RS5M_ViT-H-14.pt"):
         file = checkpoint(name)
         assert origin_of(file) is None
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            check_file(file, "ViT-B-32", False)
+        assert check_file(file, "ViT-B-32", False) == ""
 
 
 def test_digest_is_that_of_the_content(tmp_path):
     (tmp_path / "empty").write_bytes(b"")
     assert activation.sha256(tmp_path / "empty").startswith("e3b0c44298fc1c14")
+
+
+def test_a_model_carries_the_caution(tmp_path):
+    model = factory.open_model("overhead-tiny")
+    file = tmp_path / "remoteclip.safetensors"
+    save_file({name: value.contiguous() for name, value in model.clip.state_dict().items()}, file)
+    loaded = factory.open_model("overhead-tiny", str(file))
+    assert "evaluate overhead-tiny-quickgelu too" in loaded.caution
+    assert model.caution == ""

@@ -4,11 +4,13 @@ OpenAI's CLIP, and what was fine-tuned from it, computes x sigmoid(1.702 x) (Qui
 compute GELU. A state dict holds the same keys and shapes for both, so the wrong one loads without a word and costs some
 points of recall. Files are known here by their SHA-256; of any other file only its name is looked at, and then the
 message says that nothing more can be known.
+
+There is no probe of the weights: which activation gives the lower contrastive loss on drawn scenes was right in 6 of 12
+trials with small towers trained on such scenes, which is chance, and no weights of OpenAI were at hand to try it on.
 """
 
 import hashlib
 import re
-import warnings
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -34,24 +36,23 @@ class Origin(NamedTuple):
     quick_gelu: bool | None
 
 
-class ActivationWarning(UserWarning):
-    """The activation of a checkpoint may be another than the model's."""
-
-
-def check_file(file: Path, name: str, quick_gelu: bool) -> None:
-    """Refuse a checkpoint file whose activation is documented to be another than the model's; warn where it may be.
+def check_file(file: Path, name: str, quick_gelu: bool) -> str:
+    """Refuse a checkpoint file whose activation is documented to be another than the model's.
 
     Args:
         file: the checkpoint.
         name: open_clip's name of the model that it is to be loaded into.
         quick_gelu: whether that builds QuickGELU.
 
+    Returns:
+        A caution for people where the activation may be another; "" otherwise.
+
     Raises:
         IebakerError: with the right name.
     """
     origin = origin_of(file)
     if origin is None or origin.quick_gelu == quick_gelu:
-        return
+        return ""
     right = name.removesuffix(SUFFIX) if quick_gelu else name + SUFFIX
     built, other = ("QuickGELU", "GELU") if quick_gelu else ("GELU", "QuickGELU")
     if origin.quick_gelu is not None:
@@ -59,14 +60,12 @@ def check_file(file: Path, name: str, quick_gelu: bool) -> None:
             f"{file}: these are the weights {origin.name}, trained with {other}; {name} builds {built} and would "
             f"silently give other numbers; use {right}"
         )
-    if not quick_gelu:
-        warnings.warn(
-            f"{file}: {origin.name} starts from OpenAI's weights, which were trained with QuickGELU, and {name} "
-            f"builds GELU. The file does not tell which it needs: evaluate {right} too, and take the better on "
-            "validation",
-            ActivationWarning,
-            stacklevel=3,
-        )
+    if quick_gelu:
+        return ""
+    return (
+        f"{file}: {origin.name} starts from OpenAI's weights, which were trained with QuickGELU, and {name} builds "
+        f"GELU. The file does not tell which it needs: evaluate {right} too, and take the better on validation"
+    )
 
 
 def origin_of(file: Path) -> Origin | None:

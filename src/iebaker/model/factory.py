@@ -52,9 +52,10 @@ def create(params: ModelParams) -> RetrievalModel:
     pretrained = _fetched(params.pretrained)
     _check_weights(params.name, pretrained, schema)
     config = _configuration(params.name)
-    if pretrained and Path(pretrained).is_file():
-        activation.check_file(Path(pretrained), params.name, config.get("quick_gelu", False))
     preprocess = packaged.IMAGE_PREPROCESS if params.pretrained == PACKAGED else None
+    caution = ""
+    if pretrained and Path(pretrained).is_file():
+        caution = activation.check_file(Path(pretrained), params.name, config.get("quick_gelu", False))
     clip = _build(params.name, pretrained, config, preprocess)
     if params.pretrained == PACKAGED:
         packaged.load_image_weights(clip.visual.trunk)
@@ -63,6 +64,7 @@ def create(params: ModelParams) -> RetrievalModel:
     model = RetrievalModel(
         clip, _tokenizer(params.name, config, folder), _preprocess(clip, params.name), params.name, config
     )
+    model.caution = caution
     model.lock(image=params.lock_image, text=params.lock_text)
     return model
 

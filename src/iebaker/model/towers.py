@@ -103,6 +103,7 @@ class RetrievalModel(nn.Module):
         embed_dim: d, the joint space's dimension.
         preprocess: from stored pixels to the image tower's input.
         tokenizer: token ids, special ids and words' positions.
+        caution: what people should know of its weights, or "".
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class RetrievalModel(nn.Module):
         super().__init__()
         self.tokenizer, self.preprocess = tokenizer, preprocess
         self.name, self.config = name, config
+        self.caution = ""
         self.embed_dim: int = config["embed_dim"]
         identity = repr((name, sorted(config.items()), preprocess))
         text = adapt(clip.text, TEXT_ADAPTERS)

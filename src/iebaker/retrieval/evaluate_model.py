@@ -42,7 +42,7 @@ def evaluate_model(
     """
     if PLACE not in prompt:
         raise IebakerError(f"--prompt {prompt!r}: {PLACE} must stand where the caption belongs")
-    notes = list(split.notes)
+    notes = list(split.notes) + ([model.caution] if model.caution else [])
     if not model.has_tokens:
         notes.append(f"{model.name} has no local tokens ({model.tokens_missing}): numbers of the global similarity")
         local_weight = 0.0

@@ -48,6 +48,8 @@ def fit(
     if epochs and plan.warmup < config.train.warmup_steps:
         tqdm.write(f"warm-up of {plan.warmup} instead of {config.train.warmup_steps} steps: a tenth of {plan.steps}")
     trainer = Trainer(config, plan, seed, features)
+    if trainer.model.caution:
+        tqdm.write(trainer.model.caution)
     checkpoint = Checkpoint(resume, fingerprint_of(config, members, seed))
     history: list[dict[str, Any]] = []
     best: dict[str, Any] = {"val_mR": -1.0}
