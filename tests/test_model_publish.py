@@ -1,16 +1,20 @@
 """A model's folder for others: read by plain open_clip in a process that never sees this package."""
 
+import json
 import os
 import subprocess
 import sys
+from contextlib import chdir
 
 import numpy as np
 import pytest
 import yaml
 from conftest import resolved
 from PIL import Image
+from typer.testing import CliRunner
 
 import iebaker
+from iebaker.cli import app
 from iebaker.errors import IebakerError
 from iebaker.model import factory, packaged, publish
 
@@ -121,3 +125,18 @@ def test_nothing_is_overwritten_or_half_written(trained, tmp_path):
     with pytest.raises(IebakerError, match="is missing"):
         publish.export_model(tmp_path / "absent", tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_command_finds_the_metrics_of_the_models_variant(trained, tmp_path):
+    file = tmp_path / "reports/metrics/synthetic/full.json"
+    file.parent.mkdir(parents=True)
+    for written, says in ((False, "without metrics: none at reports/metrics/synthetic/full.json"), (True, "")):
+        if written:
+            file.write_text(json.dumps(METRICS))
+        with chdir(tmp_path):
+            done = CliRunner().invoke(app, ["export-model", str(trained), f"out-{written}", "--licence", "mit"])
+        assert done.exit_code == 0 and says in done.stdout
+        card = (tmp_path / f"out-{written}/README.md").read_text()
+        assert ("50.50 [47.25, 53.75]" in card) == written and "license: mit" in card
+    done = CliRunner().invoke(app, ["export-model", str(tmp_path), str(tmp_path / "new")])
+    assert done.exit_code == 2 and "model.json is missing" in done.stderr

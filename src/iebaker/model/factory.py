@@ -126,7 +126,9 @@ def load(folder: Path) -> RetrievalModel:
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """What `save` was given as description, with the model's `name`."""
+    """What `save` was given as description, with the model's `name`; IebakerError without it."""
+    if not (folder / DESCRIPTION_FILE).is_file():
+        raise IebakerError(f"{folder}: {DESCRIPTION_FILE} is missing; give the folder of a training or of export-model")
     return json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
 
 
