@@ -91,7 +91,7 @@ class ModelParams(Section):
         description="an open_clip model name, hf-hub:..., local-dir:..., or a config of iebaker/model/configs"
     )
     pretrained: str = Field(
-        description="open_clip tag, checkpoint file, hf-hub:ORG/REPOSITORY[/FILE], packaged; '' random weights"
+        description="tag, checkpoint file, hf-hub:ORG/REPOSITORY[/FILE], packaged; '' random weights"
     )
     lock_image: bool = Field(description="freeze the image trunk; its projection still trains")
     lock_text: bool = Field(description="freeze the text trunk; its projection still trains")

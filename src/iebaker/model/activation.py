@@ -25,8 +25,8 @@ FINE_TUNED_FROM_OPENAI = {
     "60014e395d930a3f2963d1d89c8522bf4ad56775571e4356e866864789af85c4": "RemoteCLIP-ViT-B-32",
     "fcc2a7e21e171f4ffcb7a9c0206b8b74ac0c9eb83c67b576958b7a4ed6c8cecb": "RemoteCLIP-ViT-L-14",
 }
-# names of checkpoints that start from OpenAI's weights; GeoRSCLIP's H-14 does not
-NAMES = re.compile(r"remoteclip|rs5m_vit-[bl]|georsclip|openai|clip-rsicd", re.IGNORECASE)
+# names of checkpoints that start from OpenAI's weights; GeoRSCLIP (RS5M_*) does so but for its H-14
+NAMES = re.compile(r"remoteclip|rs5m_vit-[bl]|openai|clip-rsicd", re.IGNORECASE)
 
 
 class Origin(NamedTuple):
@@ -77,7 +77,7 @@ def origin_of(file: Path) -> Origin | None:
             return documented[known]
     if digest in FINE_TUNED_FROM_OPENAI:
         return Origin(FINE_TUNED_FROM_OPENAI[digest], None)
-    return Origin(file.name, None) if NAMES.search(file.name) else None
+    return Origin(f"{file.name}, by its name,", None) if NAMES.search(file.name) else None
 
 
 @cache
