@@ -10,9 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
+from iebaker.atomic import write_text
+from iebaker.corpus.manifest import SPLITS
 from iebaker.errors import IebakerError
+from iebaker.layout import METRICS, use_sleeping_threads
 from iebaker.metrics.summary import SplitMetrics
 from iebaker.project.parameters import load_params
+from iebaker.report import published
 from iebaker.retrieval import rerank as sar
 from iebaker.retrieval.foreign import check_test, image_of_text_of, load_bank, load_captions, load_scores, sar_params
 from iebaker.retrieval.rerank.selection import DIRECTIONS, HYPER_PARAMETERS
@@ -21,6 +25,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Remote-sensi
 study_app = typer.Typer(no_args_is_help=True, help="Keep results beside those of the next run.")
 app.add_typer(study_app, name="study")
 Method = StrEnum("Method", ["auto", *HYPER_PARAMETERS])
+Split = StrEnum("Split", list(SPLITS))
+Protocol = StrEnum("Protocol", ["strict", "skyscript"])
 
 CaptionsPerImage = Annotated[
     int, typer.Option(min=1, help="rows 0..c-1 belong to column 0, the next c to column 1, ...")
@@ -89,6 +95,64 @@ def rerank(
         result["chosen"] = {one: choice.as_dict() for one, choice in selection.choices.items()}
         result["transductive"] = selection.transductive
         _print(result)
+
+
+@app.command("evaluate-model")
+def evaluate_model(
+    model: Annotated[str, typer.Option(help="open_clip's name, hf-hub:..., local-dir:..., or a model's folder")],
+    data: Annotated[str, typer.Option(help="a benchmark, or a folder or zip of images and annotations")],
+    pretrained: Annotated[str, typer.Option(help="tag, checkpoint file, hf-hub:ORG/REPOSITORY/FILE, packaged")] = "",
+    split: Annotated[Split, typer.Option()] = Split.test,
+    protocol: Annotated[Protocol, typer.Option(help="skyscript: identical captions are one query")] = Protocol.strict,
+    prompt: Annotated[
+        str | None, typer.Option(help="around a caption, {}; skyscript: 'a satellite image. {}'", show_default=False)
+    ] = None,
+    local_weight: Annotated[float, typer.Option(min=0, max=1, help="of local similarity; published: 0.4")] = 0.0,
+    benchmark: Annotated[str, typer.Option(help="whose published numbers are shown; guessed from --data")] = "",
+    layout: Annotated[str, typer.Option("--format", help="karpathy, nwpu, parquet or csv; guessed")] = "",
+    annotations: Annotated[str, typer.Option(help="annotation file in --data, if there are several")] = "",
+    images: Annotated[str, typer.Option(help="folder or zip of images in --data, if there are several")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    json_file: Annotated[Path | None, typer.Option("--json", help="also write the JSON here")] = None,
+) -> None:
+    """Evaluate any open_clip model on any benchmark: JSON on stdout, a table beside published numbers on stderr."""
+    use_sleeping_threads()
+    with errors_for_people("evaluate-model"):
+        from iebaker.model import encoding, factory  # import torch: seconds
+        from iebaker.project.evaluation_data import open_split
+        from iebaker.retrieval import evaluate_model as evaluation
+
+        given = {"format": layout, "annotations": annotations, "images": images}
+        with open_split(data, split.value, {key: value for key, value in given.items() if value}) as chosen:
+            towers = factory.open_model(model, pretrained).to(encoding.pick_device(device))
+            prompt = evaluation.PROMPTS[protocol.value] if prompt is None else prompt
+            found = evaluation.evaluate_model(towers, chosen, protocol.value, prompt, local_weight)
+        result = {"model": model, "pretrained": pretrained, "data": data, "split": split.value, **found}
+        result |= published.beside(result, benchmark or published.benchmark_of(Path(data).name))
+        typer.echo(published.as_text(result), err=True)
+        if json_file:
+            write_text(json_file, json.dumps(result, indent=2, allow_nan=False) + "\n")
+        _print(result)
+
+
+@app.command("export-model")
+def export_model(
+    model: Annotated[Path, typer.Argument(help="folder of a training, such as data/models/rsicd/full/0")],
+    out: Annotated[Path, typer.Argument(help="folder to create")],
+    metrics: Annotated[Path | None, typer.Option(help="of reports/metrics; default: those of its variant")] = None,
+    licence: Annotated[str, typer.Option(help="of the weights, as the hub spells it")] = "other",
+    data: Annotated[str, typer.Option(help="what the model card says of the training data")] = "",
+) -> None:
+    """Write a model as open_clip's local-dir: and hf-hub: read it, with a model card."""
+    use_sleeping_threads()
+    with errors_for_people("export-model"):
+        from iebaker.model import factory, publish
+
+        described = factory.describe(model)
+        found = metrics or METRICS / described.get("corpus", "") / f"{described.get('variant', '')}.json"
+        numbers = json.loads(found.read_text()) if metrics or found.is_file() else None
+        publish.export_model(model, out, numbers, licence, data)
+        typer.echo(f"{out}: {described['name']}{'' if numbers else ', without metrics: none at ' + str(found)}")
 
 
 @app.command()

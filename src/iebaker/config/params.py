@@ -91,7 +91,9 @@ class ModelParams(Section):
     name: str = Field(
         description="an open_clip model name, hf-hub:..., local-dir:..., or a config of iebaker/model/configs"
     )
-    pretrained: str = Field(description="open_clip pretrained tag or local checkpoint; '' trains from scratch")
+    pretrained: str = Field(
+        description="tag, checkpoint file, hf-hub:ORG/REPOSITORY[/FILE], packaged; '' random weights"
+    )
     lock_image: bool = Field(description="freeze the image trunk; its projection still trains")
     lock_text: bool = Field(description="freeze the text trunk; its projection still trains")
 
@@ -99,7 +101,7 @@ class ModelParams(Section):
 class TrainParams(Section):
     """`train`: the recipe (method: Objective)."""
 
-    epochs: Count = Field(ge=1, le=10_000)
+    epochs: Count = Field(ge=0, le=10_000, description="0 evaluates the untouched model")
     batch_size: Count = Field(ge=2, le=1_000_000, description="a contrastive loss needs at least two pairs")
     pairs: Literal["all", "one_per_image"]
     lr: Number = Field(gt=0, allow_inf_nan=False)

@@ -91,7 +91,7 @@ def elimination_summary(
         trainings: training.json of each seed.
     """
     summary: dict[str, dict[str, float | None]] = {}
-    for kind in histories[0][-1]["elimination"]:
+    for kind in histories[0][-1]["elimination"] if histories[0] else ():  # no epoch eliminates nothing
         seeds = [_elimination_of_seed(history, kind) for history in histories]
         summary[kind] = rounded({key: _mean([values[key] for values in seeds]) for key in seeds[0]})
     if separations := [training["separation"] for training in trainings if training["separation"]]:

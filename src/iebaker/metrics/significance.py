@@ -26,21 +26,25 @@ def image_contributions(hits: Hits, image_of_text: np.ndarray) -> np.ndarray:
     return 50 * (hits.image_to_text.mean(axis=1) + texts * len(hits.image_to_text) / len(hits.text_to_image))
 
 
-def bootstrap_interval(hits_of_seeds: Sequence[Hits], image_of_text: np.ndarray, seed: int = 0) -> Interval:
+def bootstrap_interval(
+    hits_of_seeds: Sequence[Hits], image_of_text: np.ndarray, seed: int = 0, weights: np.ndarray | None = None
+) -> Interval:
     """95% percentile interval of mR (percent): images, and with several seeds also seeds, drawn with replacement.
 
     Args:
         hits_of_seeds: one Hits a training seed.
         image_of_text: (N_text,) index of each text's own image.
         seed: of the resampling; the same seed gives the same interval.
+        weights: (N_text,) how much each text counts; None: all the same.
     """
     generator = np.random.default_rng(seed)
+    weights = np.ones(len(image_of_text)) if weights is None else weights
     trainings, images = len(hits_of_seeds), len(hits_of_seeds[0].image_to_text)
     forward = np.stack([hits.image_to_text.mean(axis=1) for hits in hits_of_seeds], axis=1)
     backward = np.stack(
-        [_captions_sum(hits.text_to_image.mean(axis=1), image_of_text) for hits in hits_of_seeds], axis=1
+        [_captions_sum(weights * hits.text_to_image.mean(axis=1), image_of_text) for hits in hits_of_seeds], axis=1
     )
-    captions = np.bincount(image_of_text, minlength=images)
+    captions = np.bincount(image_of_text, weights, minlength=images)
     values = np.concatenate([forward, backward, captions[:, None]], axis=1)
     resampled = []
     for start in range(0, RESAMPLES, CHUNK):

@@ -44,12 +44,16 @@ class Adapter(Protocol):
         """The parameters that still train while the trunk is locked."""
 
 
+class TokensMissing(IebakerError):
+    """A tower whose tokens have no place in the joint space: only its pooled vector can be compared."""
+
+
 class VisionTransformer:
     """ViT of CLIP: tokens are the patches without the class token (with CoCa: the pooling queries)."""
 
     def __init__(self, visual: nn.Module) -> None:
         if visual.attn_pool is not None and visual.attn_pool_contrastive is not None:
-            raise IebakerError(f"attentional_pool={visual.attn_pool_type!r} has no joint projection; use true or none")
+            raise TokensMissing(f"attentional_pool={visual.attn_pool_type!r} has no joint projection")
         if visual.pool_type == "none":
             raise IebakerError("vision_cfg.pool_type 'none' gives no pooled vector; use 'tok' or 'avg'")
         self.visual = visual
@@ -118,7 +122,7 @@ class Timm:
         self.prefix = getattr(self.model, "num_prefix_tokens", 0)
         self.channels_last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
         if hasattr(visual.head, "pool"):
-            raise IebakerError("timm_pool 'abs_attn' and 'rot_attn' give no projected tokens; use 'avg' or 'map'")
+            raise TokensMissing("timm_pool 'abs_attn' and 'rot_attn' give no projected tokens")
 
     def trunk(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         features = self.model.forward_features(inputs)
@@ -220,12 +224,36 @@ class HuggingFaceText:
         return self.text.proj.parameters()
 
 
+class PooledOnly:
+    """Any tower, by its own forward: a pooled vector and no tokens; the whole tower is the trunk."""
+
+    ignores_padding = False
+
+    def __init__(self, tower: nn.Module, reason: str) -> None:
+        self.tower, self.reason = tower, reason
+
+    def trunk(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        output = self.tower(inputs)
+        # an attention pool of one query gives (B, 1, d)
+        pooled = (output[0] if isinstance(output, tuple) else output).flatten(1)
+        return pooled, pooled.new_empty(len(pooled), 0, pooled.shape[1])
+
+    def head(self, pooled: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        return pooled, tokens
+
+    def trunk_module(self) -> nn.Module:
+        return self.tower
+
+    def head_parameters(self) -> Iterator[nn.Parameter]:
+        return iter(())
+
+
 IMAGE_ADAPTERS = {"VisionTransformer": VisionTransformer, "ModifiedResNet": ResNet, "TimmModel": Timm}
 TEXT_ADAPTERS = {"TextTransformer": TextTransformer, "HFTextEncoder": HuggingFaceText}
 
 
 def adapt(tower: nn.Module, adapters: dict[str, type]) -> Adapter:
-    """The adapter of `tower`'s family.
+    """The adapter of `tower`'s family; `PooledOnly` where its tokens have no place in the joint space.
 
     Raises:
         IebakerError: for a family without adapter, or a configuration without pooled vector.
@@ -233,4 +261,7 @@ def adapt(tower: nn.Module, adapters: dict[str, type]) -> Adapter:
     family = type(tower).__name__
     if family not in adapters:
         raise IebakerError(f"no adapter for open_clip's {family}; there: {', '.join(adapters)}")
-    return adapters[family](tower)
+    try:
+        return adapters[family](tower)
+    except TokensMissing as error:
+        return PooledOnly(tower, str(error))

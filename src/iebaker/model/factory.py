@@ -12,7 +12,7 @@ from torch import nn
 
 from iebaker.config.params import ModelParams
 from iebaker.errors import IebakerError
-from iebaker.model import packaged
+from iebaker.model import activation, packaged
 from iebaker.model.compat import open_clip
 from iebaker.model.preprocess import Preprocess
 from iebaker.model.tokens import Tokenizer
@@ -25,6 +25,9 @@ LOCAL_DIRECTORY = "local-dir:"
 MESSAGE = 300  # characters of another library's error; all keys of a foreign checkpoint are a page
 
 WEIGHTS_FILE = "model.safetensors"
+# of an exported folder: the name that open_clip looks for on the hub
+HUB_WEIGHTS_FILE = open_clip.constants.HF_SAFE_WEIGHTS_NAME
+HUB = "hf-hub:"
 DESCRIPTION_FILE = "model.json"
 # open_clip's own name for it: it can then load the folder as local-dir:FOLDER
 CONFIG_FILE = "open_clip_config.json"
@@ -37,19 +40,23 @@ def create(params: ModelParams) -> RetrievalModel:
 
     `name` is one of open_clip's or of `configs/`, hf-hub:ORG/REPOSITORY, or local-dir:FOLDER. `pretrained` is a tag
     of open_clip for that name, a checkpoint file (a state dict, plain or under "state_dict", as RemoteCLIP and
-    GeoRSCLIP publish it), "packaged" for the weights of the extra `towers`, or "" to start from random weights.
-    OpenAI's weights and what was fine-tuned from them (RemoteCLIP, GeoRSCLIP) need a name ending in -quickgelu:
-    with a tag this is checked, a file does not tell.
+    GeoRSCLIP publish it), such a file on the hub (hf-hub:ORG/REPOSITORY[/FILE]), "packaged" for the weights of the
+    extra `towers`, or "" to start from random weights. OpenAI's weights and what was fine-tuned from them need a name
+    ending in -quickgelu: with a tag this is checked, of a file `activation` says what can be known.
 
     Raises:
         IebakerError: for unknown names, weights that are missing, unreachable, or belong to another model.
         IebakerError: for packaged towers that are not installed.
     """
     schema, _ = open_clip.factory.parse_model_name(params.name)
-    _check_weights(params, schema)
+    pretrained = _fetched(params.pretrained)
+    _check_weights(params.name, pretrained, schema)
     config = _configuration(params.name)
     preprocess = packaged.IMAGE_PREPROCESS if params.pretrained == PACKAGED else None
-    clip = _build(params.name, params.pretrained, config, preprocess)
+    caution = ""
+    if pretrained and Path(pretrained).is_file():
+        caution = activation.check_file(Path(pretrained), params.name, config.get("quick_gelu", False))
+    clip = _build(params.name, pretrained, config, preprocess)
     if params.pretrained == PACKAGED:
         packaged.load_image_weights(clip.visual.trunk)
         packaged.load_text_weights(clip.text.transformer)
@@ -57,8 +64,25 @@ def create(params: ModelParams) -> RetrievalModel:
     model = RetrievalModel(
         clip, _tokenizer(params.name, config, folder), _preprocess(clip, params.name), params.name, config
     )
+    model.caution = caution
     model.lock(image=params.lock_image, text=params.lock_text)
     return model
+
+
+def open_model(name: str, pretrained: str = "") -> RetrievalModel:
+    """Any model for evaluation: a trained or exported folder, or what `create` takes.
+
+    Raises:
+        IebakerError: see `load` and `create`.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir() and (folder / CONFIG_FILE).is_file() and not (folder / DESCRIPTION_FILE).is_file():
+        name = f"{LOCAL_DIRECTORY}{folder}"  # somebody else's
+    elif folder.is_dir():
+        if pretrained:
+            raise IebakerError(f"{folder} brings its own weights; leave --pretrained empty")
+        return load(folder)
+    return create(ModelParams(name=name, pretrained=pretrained, lock_image=False, lock_text=False))
 
 
 def save(model: RetrievalModel, folder: Path, description: dict[str, Any]) -> None:
@@ -90,9 +114,9 @@ def load(folder: Path) -> RetrievalModel:
     Raises:
         IebakerError: if a file is missing or does not fit.
     """
-    for name in (WEIGHTS_FILE, CONFIG_FILE, DESCRIPTION_FILE):
-        if not (folder / name).is_file():
-            raise IebakerError(f"{folder}: {name} is missing; this is no complete model folder")
+    for names in ((WEIGHTS_FILE, HUB_WEIGHTS_FILE), (CONFIG_FILE,), (DESCRIPTION_FILE,)):
+        if not any((folder / name).is_file() for name in names):
+            raise IebakerError(f"{folder}: {names[0]} is missing; this is no complete model folder")
     description = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
     source = f"{LOCAL_DIRECTORY}{folder}"
     config = _configuration(source)
@@ -102,13 +126,26 @@ def load(folder: Path) -> RetrievalModel:
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """What `save` was given as description, with the model's `name`."""
+    """What `save` was given as description, with the model's `name`; IebakerError without it."""
+    if not (folder / DESCRIPTION_FILE).is_file():
+        raise IebakerError(f"{folder}: {DESCRIPTION_FILE} is missing; give the folder of a training or of export-model")
     return json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
 
 
-def _check_weights(params: ModelParams, schema: str | None) -> None:
+def _fetched(pretrained: str) -> str:
+    """`pretrained`, with a file on the hub downloaded into the hub's cache."""
+    if not pretrained.startswith(HUB):
+        return pretrained
+    organisation, _, rest = pretrained.removeprefix(HUB).partition("/")
+    repository, _, file = rest.partition("/")
+    try:
+        return open_clip.pretrained.download_pretrained_from_hf(f"{organisation}/{repository}", file or None)
+    except Exception as error:  # the hub client has many, all for "could not be fetched"
+        raise IebakerError(f"model.pretrained={pretrained!r}: could not be fetched: {error}") from error
+
+
+def _check_weights(name: str, pretrained: str, schema: str | None) -> None:
     """Refuse weights that open_clip would not find, or load with a warning into the wrong activation."""
-    name, pretrained = params.name, params.pretrained
     if not pretrained:
         return
     if schema is not None:

@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from iebaker import images
-from iebaker.model.adapters import IMAGE_ADAPTERS, TEXT_ADAPTERS, adapt
+from iebaker.errors import IebakerError
+from iebaker.model.adapters import IMAGE_ADAPTERS, TEXT_ADAPTERS, PooledOnly, adapt
 from iebaker.model.augment import draw_crops
 from iebaker.model.preprocess import Preprocess
 from iebaker.model.tokens import Tokenizer
@@ -102,6 +103,7 @@ class RetrievalModel(nn.Module):
         embed_dim: d, the joint space's dimension.
         preprocess: from stored pixels to the image tower's input.
         tokenizer: token ids, special ids and words' positions.
+        caution: what people should know of its weights, or "".
     """
 
     def __init__(
@@ -110,16 +112,18 @@ class RetrievalModel(nn.Module):
         """Wrap `clip`, open_clip's model with separate text tower (`force_custom_text`), built from `config`.
 
         Raises:
-            IebakerError: for towers without pooled vector or tokens.
+            IebakerError: for towers without pooled vector.
         """
         super().__init__()
         self.tokenizer, self.preprocess = tokenizer, preprocess
         self.name, self.config = name, config
+        self.caution = ""
         self.embed_dim: int = config["embed_dim"]
         identity = repr((name, sorted(config.items()), preprocess))
         text = adapt(clip.text, TEXT_ADAPTERS)
         self.image = Tower(clip.visual, adapt(clip.visual, IMAGE_ADAPTERS), PixelReader(preprocess), identity)
         self.text = Tower(clip.text, text, TokenReader(tokenizer, text.ignores_padding), identity)
+        self.read(tokens=self.has_tokens)
         self._clip = (clip,)  # in a tuple: its parameters are those of the towers, and no others
         # convolutions on the CPU are a quarter faster so
         self.to(memory_format=torch.channels_last)
@@ -128,6 +132,17 @@ class RetrievalModel(nn.Module):
     def clip(self) -> nn.Module:
         """The wrapped open_clip model."""
         return self._clip[0]
+
+    @property
+    def tokens_missing(self) -> str:
+        """Why there is no local similarity; "" where there is one."""
+        adapters = (self.image.adapter, self.text.adapter)
+        return next((adapter.reason for adapter in adapters if isinstance(adapter, PooledOnly)), "")
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether both towers give tokens in the joint space."""
+        return not self.tokens_missing
 
     def lock(self, image: bool, text: bool) -> None:
         """Freeze trunks for good; heads still train."""
@@ -141,7 +156,14 @@ class RetrievalModel(nn.Module):
         Args:
             tokens: whether tokens are.
             trim: whether padding counts nowhere, so that it may be cut where the text tower ignores it.
+
+        Raises:
+            IebakerError: if tokens are wanted and there are none.
         """
+        if tokens and not self.has_tokens:
+            raise IebakerError(
+                f"{self.name} has no local tokens: {self.tokens_missing}; set local.loss=0 and ker.enabled=false"
+            )
         self.image.with_tokens = self.text.with_tokens = tokens
         self.text.reader.trim = trim and self.text.adapter.ignores_padding
 

@@ -67,6 +67,9 @@ def _differences(axes: Axes, part: pd.DataFrame, variants: np.ndarray) -> None:
 
 def training(table: pd.DataFrame, path: Path) -> None:
     """Loss and validation mR over epochs: the mean over seeds, the range of seeds shaded, the kept epochs starred."""
+    if table.empty:
+        _nothing(path, "nothing was trained")
+        return
     with style.figure(path, 9, 3.6) as drawing:
         axes = style.panels(drawing, 1, 2)
         for index, (variant, rows) in enumerate(table.groupby("variant", sort=False)):
@@ -84,6 +87,9 @@ def training(table: pd.DataFrame, path: Path) -> None:
 
 def elimination(table: pd.DataFrame, path: Path) -> None:
     """What was dropped per epoch, by kind; where weak pairs are known, also precision, recall and AUROC."""
+    if table.empty:
+        _nothing(path, "nothing was trained")
+        return
     similarities = table["similarity"].unique()
     known = table["auroc"].notna().any()
     with style.figure(path, 9, 8.9 if known else 3.4) as drawing:
@@ -138,8 +144,7 @@ def fusion(table: pd.DataFrame, path: Path) -> None:
     """Validation mR over the weight of local similarity, a row per benchmark."""
     benchmarks = table["benchmark"].unique()
     if not len(benchmarks):
-        with style.figure(path, 9, 0.8) as drawing:
-            _empty(drawing.subplots(), "no local similarity was trained")
+        _nothing(path, "no local similarity was trained")
         return
     with style.figure(path, 9, 0.6 + 2.9 * len(benchmarks)) as drawing:
         axes = style.panels(drawing, len(benchmarks), 2, sharey="row")
@@ -185,6 +190,11 @@ FIGURES = {
     "fusion": fusion,
     "recall_at_k": recall_at_k,
 }
+
+
+def _nothing(path: Path, why: str) -> None:
+    with style.figure(path, 9, 0.8) as drawing:
+        _empty(drawing.subplots(), why)
 
 
 def _empty(axes: Axes, why: str) -> None:

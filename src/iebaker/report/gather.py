@@ -3,7 +3,6 @@
 import json
 import platform
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +51,6 @@ def ceilings(metrics: Path, corpus: str, benchmark: str, split: str) -> dict[str
     values = json.loads(next((metrics / corpus).glob("*.json")).read_text())[benchmark][split]
     names = {"ceiling": "ceiling, best order", "ceiling_tied": "ceiling, identical captions tied"}
     return {label: values[name] for name, label in names.items() if name in values}
-
-
-def published(benchmark: str) -> list[dict[str, Any]]:
-    """Rows of the packaged published.csv on one benchmark: numbers with source, backbone and training data."""
-    with resources.files("iebaker.report").joinpath("published.csv").open() as file:
-        table = pd.read_csv(file, keep_default_na=False, na_values=[""]).astype(object)
-    rows = table[table["benchmark"] == benchmark].sort_values("mR", kind="stable")
-    return rows.where(rows.notna(), None).to_dict("records")
 
 
 def elimination(metrics: Path, corpus: str) -> list[dict[str, Any]]:

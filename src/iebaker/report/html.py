@@ -16,6 +16,7 @@ from iebaker.layout import Folders
 from iebaker.report import gather
 from iebaker.report.examples import OUTCOMES, SPARED, Gallery
 from iebaker.report.figures import FIGURES
+from iebaker.report.published import published
 from iebaker.report.results import CorpusResults, open_results
 
 KINDS = {
@@ -101,7 +102,7 @@ def numbers(folders: Folders, name: str) -> dict[str, Any]:
             benchmark: {split: gather.ceilings(folders.metrics, name, benchmark, split) for split in splits}
             for benchmark, splits in rows.items()
         },
-        "published": {benchmark: gather.published(benchmark) for benchmark in rows},
+        "published": {benchmark: published(benchmark) for benchmark in rows},
         "elimination": gather.elimination(folders.metrics, name),
         "reranking": gather.reranking(folders.ablation, name),
         "figures": {key: figure(path) for key, path in files.items() if path.exists()},

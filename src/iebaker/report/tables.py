@@ -17,6 +17,11 @@ CURVE_RANKS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 30, 40, 50)
 LOCAL_WEIGHTS = tuple(round(0.1 * step, 1) for step in range(11))
 DIGITS = 4
 MEASURES = {"image_to_text": image_to_text_hits, "text_to_image": text_to_image_hits}
+TRAINING_COLUMNS = ("variant", "seed", "epoch", "val_mR", "loss", "loss_retrieval", "loss_keywords", "best")
+ELIMINATION_COLUMNS = (
+    *("variant", "seed", "epoch", "similarity", "threshold"),
+    *("pairs", "dropped", "dropped_share", "precision", "recall", "auroc"),
+)
 
 
 def ablation(results: CorpusResults) -> pd.DataFrame:
@@ -54,7 +59,10 @@ def ablation(results: CorpusResults) -> pd.DataFrame:
 
 
 def training(results: CorpusResults) -> pd.DataFrame:
-    """Losses and validation mR per variant, seed and epoch (0-based); `best` marks the epoch that was kept."""
+    """Losses and validation mR per variant, seed and epoch (0-based); `best` marks the epoch that was kept.
+
+    An untouched model has no rows.
+    """
     rows = []
     for variant, seed, history in _histories(results):
         best = results.training(variant, seed)["best_epoch"]
@@ -63,7 +71,7 @@ def training(results: CorpusResults) -> pd.DataFrame:
             epoch = record["epoch"]
             row = {"variant": variant, "seed": seed, "epoch": epoch, "val_mR": record["val_mR"], **losses}
             rows.append({**row, "best": epoch == best})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=TRAINING_COLUMNS)
 
 
 def elimination(results: CorpusResults) -> pd.DataFrame:
@@ -82,7 +90,7 @@ def elimination(results: CorpusResults) -> pd.DataFrame:
                 for kind, values in audit["kinds"].items():
                     row |= {f"{key}_{kind}": value for key, value in values.items()}
                 rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=ELIMINATION_COLUMNS)
 
 
 def fusion(results: CorpusResults) -> pd.DataFrame:

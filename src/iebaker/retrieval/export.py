@@ -76,9 +76,11 @@ def export_split(
         write_matrices(texts, bank.images, params, folder, BANK_IMAGES)
 
 
-def encode_bank(model: RetrievalModel, members: Sequence[Member], index: int, size: int) -> BankFeatures:
-    """Features of `training_bank`, once for all splits of the member at `index`."""
+def encode_bank(model: RetrievalModel, members: Sequence[Member], index: int, size: int) -> BankFeatures | None:
+    """Features of `training_bank`, once for all splits of the member at `index`; None without training pairs."""
     captions, image_ids = training_bank(members, index, size)
+    if not captions:
+        return None
     name = f"{members[index].name} bank"
     return BankFeatures(
         encode_captions(model.text, captions, progress=f"{name} captions"),

@@ -18,7 +18,7 @@ from iebaker.training.plan import Plan
 
 
 class Feed:
-    """Reads the batches of a plan, epoch by epoch; frozen trunks run once, when it is made.
+    """Reads the batches of a plan, epoch by epoch; frozen trunks run once, when it is made, if there is an epoch.
 
     Args:
         config: the resolved parameters.
@@ -46,9 +46,9 @@ class Feed:
         self.images = loading.images_of_pairs(plan.members, plan.pairs)
         self.token_ids = model.tokenizer(self.captions)
         self.augments = self.recipe.crop_scale < 1 or self.recipe.flip
-        if model.image.frozen and not self.augments:
+        if self.recipe.epochs and model.image.frozen and not self.augments:
             self._keep_images(store)
-        if model.text.frozen:
+        if self.recipe.epochs and model.text.frozen:
             self._keep_texts(store)
 
     def epoch(self) -> Iterator[np.ndarray]:

@@ -26,7 +26,7 @@ from iebaker.training.validation import separation, validate
 def fit(
     config: TrainingConfig, members: list[Member], seed: int, out: Path, resume: Path, features: Path | None = None
 ) -> dict[str, Any]:
-    """Train, and write the best epoch's model with its history to `out`.
+    """Train, and write the best epoch's model with its history to `out`; with zero epochs, the untouched model.
 
     A checkpoint is left in `resume` after each epoch; a later call with the same configuration, corpus and seed goes on
     from it and ends with the same numbers. It is removed when `out` is complete.
@@ -45,9 +45,11 @@ def fit(
     started = time.perf_counter()
     epochs = config.train.epochs
     plan = make_plan(config, members, seed)
-    if plan.warmup < config.train.warmup_steps:
+    if epochs and plan.warmup < config.train.warmup_steps:
         tqdm.write(f"warm-up of {plan.warmup} instead of {config.train.warmup_steps} steps: a tenth of {plan.steps}")
     trainer = Trainer(config, plan, seed, features)
+    if trainer.model.caution:
+        tqdm.write(trainer.model.caution)
     checkpoint = Checkpoint(resume, fingerprint_of(config, members, seed))
     history: list[dict[str, Any]] = []
     best: dict[str, Any] = {"val_mR": -1.0}
@@ -70,7 +72,10 @@ def fit(
         checkpoint.save({**trainer.state(), "history": history, "best": best}, trainer.seen)
         tqdm.write(describe(record, epochs))
 
-    trainer.model.load_state_dict(best["model"])
+    if epochs:
+        trainer.model.load_state_dict(best["model"])
+    else:
+        best = {"val_mR": validate(trainer.model, members), "epoch": None}
     summary = {
         "best_epoch": best["epoch"],
         "val_mR": best["val_mR"],
@@ -82,12 +87,12 @@ def fit(
     }
     write(trainer, summary, history, out)
     checkpoint.remove()
-    trained = (trainer.step * (epochs - first_epoch) // epochs) * config.train.batch_size
+    steps = trainer.step * (epochs - first_epoch) // epochs if epochs else 0
     return {
         "device": str(trainer.device),
         "seconds": round(time.perf_counter() - started, 1),
         "training_seconds": round(seconds, 1),
-        "samples_per_second": round(trained / seconds, 1) if seconds else None,
+        "samples_per_second": round(steps * config.train.batch_size / seconds, 1) if seconds else None,
     }
 
 

@@ -42,7 +42,7 @@ def make_plan(config: TrainingConfig, members: list[Member], seed: int) -> Plan:
 
     Raises:
         IebakerError: for everything that cannot be trained: no validation split, no pairs, fewer pairs than a
-            batch, masks drawn anew for a frozen text trunk.
+            batch, masks drawn anew for a frozen text trunk. Zero epochs need validation alone.
     """
     recipe = config.train
     if without := [member.name for member in members if not loading.split_of(member, "val").captions]:
@@ -51,12 +51,14 @@ def make_plan(config: TrainingConfig, members: list[Member], seed: int) -> Plan:
             f"set benchmark.{without[0]}.validation_share"
         )
     pairs, left_out = loading.training_pairs(members, recipe.injected_rate, seed, recipe.leakage)
+    epoch_pairs = loading.pairs_per_epoch(pairs, recipe.pairs)
+    if not recipe.epochs:
+        return Plan(members, pairs, left_out, epoch_pairs, steps=0, warmup=0)
     if not len(pairs):
         raise IebakerError(
             f"no training pair: {len(left_out)} training images were left out as near-duplicates of "
             "validation or test images, see reports/audit.json; look at the images and the splits"
         )
-    epoch_pairs = loading.pairs_per_epoch(pairs, recipe.pairs)
     if epoch_pairs < recipe.batch_size:
         raise IebakerError(
             f"train.batch_size={recipe.batch_size} exceeds the {epoch_pairs} pairs of an epoch; lower it"

@@ -77,7 +77,7 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.999), fused=True)
         self.peaks = [group["lr"] for group in self.optimiser.param_groups]
         self.epoch, self.step = 0, 0
-        self.seen = pd.DataFrame()
+        self.seen = self._nothing_seen()
 
     def run_epoch(self) -> dict[str, Any]:
         """Train one epoch and return its record: losses, thresholds, elimination.
@@ -160,6 +160,13 @@ class Trainer:
                 seen[name], seen[f"dropped_{name}"] = values, dropped.astype(bool)
         self.seen = seen
         return result
+
+    def _nothing_seen(self) -> pd.DataFrame:
+        """`seen` before the first epoch: no rows, the columns of an epoch."""
+        names = ["global", "local"] if self.config.local.loss else ["global"]
+        columns = {name: pd.Series(dtype=np.float32) for name in names}
+        columns |= {f"dropped_{name}": pd.Series(dtype=bool) for name in names}
+        return self.plan.pairs.iloc[:0].assign(**columns)
 
     def _torch_generator(self, purpose: str) -> torch.Generator:
         return torch.Generator().manual_seed(int(self.streams[purpose].integers(2**31)))
