@@ -5,8 +5,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: repro test lint clean
 repro: $(VENV)/.installed
-	iebaker prune
-	dvc repro
+	iebaker repro
 
 test: $(VENV)/.installed
 	python -m pytest
