@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+import yaml
 from conftest import ROOT
 from tiny_pipeline import TinyPipeline
 
@@ -129,3 +130,30 @@ def test_undefined_names_and_seeds_that_are_none(project):
         project.write_params(params | changes)
         assert project.iebaker("repro", check=False).returncode == 2
     assert not (project.folder / "X").exists() and len(project.ran) == 3
+
+
+def test_dvc_itself_quotes_what_it_puts_into_commands(tmp_path):
+    """`dvc repro` of a stranger's params.yaml: the names arrive as they are, and nothing else runs."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    commands = {name: stage["cmd"] for name, stage in stages.items()}
+    assert all(("${item}" in command) == ("matrix" in stages[name]) for name, command in commands.items())
+    assert not any("${item." in command for command in commands.values())
+    project = TinyPipeline(tmp_path / "project")
+    names = [
+        "full;touch X;",
+        "full';touch X;'",
+        "full\ntouch X\n",
+        "a'\ntouch X\n'",
+        "$(touch X)",
+        "`touch X`",
+        "-x",
+        "a b",
+    ]
+    project.write("show.py", "import sys; print(sys.argv[1:], file=open('shown', 'a'))")
+    project.write_params({"variants": names})
+    stage = {"matrix": {"variant": "${variants}"}, "cmd": "python show.py ${item}"}
+    project.write("dvc.yaml", yaml.safe_dump({"stages": {"one": stage}}))
+    project.dvc("repro", "--keep-going", "-q", check=False)
+    assert not (project.folder / "X").exists()
+    shown = (project.folder / "shown").read_text().splitlines()
+    assert shown == [str(["--variant", name]) for name in names if "\n" not in name]
