@@ -138,6 +138,34 @@ def prune() -> None:
             typer.echo(line)
 
 
+@app.command()
+def gate(
+    base: Annotated[str, typer.Option(metavar="REV", help="git revision to compare with, such as origin/main")],
+    tolerance: Annotated[float, typer.Option(min=0, metavar="POINTS", help="mR that may be lost beyond noise")] = 0.0,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="BENCHMARK", help="compare this one's metrics alone; repeatable")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Fail if the working tree's results are worse than those of a git revision.
+
+    A regression is an mR of validation or test, plain or re-ranked, that fell beyond its 95% interval (paired over
+    images where the hits of both sides are at hand, else as stated), a number that vanished or is not finite, a stage
+    that would run again, or leakage between splits that rose.
+
+    Exit status: 0 passed, 1 regression, 2 cannot compare.
+    """
+    from iebaker.project import gate as gating
+
+    with errors_for_people("gate"):
+        result = gating.gate(base, tolerance, only or ())
+    if as_json:
+        _print(result.as_dict())
+    else:
+        typer.echo(gating.as_text(result))
+    raise typer.Exit(int(bool(result.findings)))
+
+
 @study_app.command("keep")
 def study_keep(
     name: Annotated[str, typer.Argument(help="folder below reports/studies")],
