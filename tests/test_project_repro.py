@@ -1,5 +1,6 @@
 """`iebaker repro`: interrupted, twice at once, over stray files, and with names that are none."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import yaml
 from conftest import ROOT
 from tiny_pipeline import TinyPipeline
 
+from iebaker.errors import IebakerError
 from iebaker.project import lock
+from iebaker.project.repro import repro
 
 
 @pytest.fixture(scope="module")
@@ -89,13 +92,29 @@ def test_only_what_a_stage_made_is_removed(project):
     files = {path.relative_to(project.folder): path.read_text() for path in project.folder.glob("[dr]*/**/*.*")}
     assert {f"{root}/{name}" for root in ROOTS for name in STRAY} | {"mine"} <= set(files.values())
     assert [path.name for path in project.folder.glob("data/models/synthetic/*")] == ["full"]
-    assert "removed data/models/synthetic/baseline: not declared" in said and said.count("removed") == 1
+    assert (
+        "removed data/models/synthetic/baseline: not declared" in said and said.count("removed") == 3
+    )  # and two metrics
     assert not (project.folder / "data/set-aside/data/models/synthetic/baseline/0").exists()
     assert (project.folder / "data/set-aside/data/models/synthetic/ker/0/result").exists()
     assert (project.folder / "data/similarity/my_backup/weights.bin").exists()
     project.write_params(project.params() | {"variants": ["baseline", "ker", "full"]})
     project.iebaker("repro")
     assert len(project.ran) == 3
+
+
+def test_what_the_cache_has_lost_is_moved_and_what_git_has_is_not(project):
+    shutil.rmtree(".dvc/cache")
+    project.write("reports/metrics/synthetic/baseline.json", "edited")
+    project.write_params(project.params() | {"variants": ["full"]})
+    said = project.iebaker("prune").stdout.splitlines()
+    assert [line.split(" ")[:2] for line in sorted(said)] == [
+        ["moved", "data/models/synthetic/baseline"],
+        ["moved", "data/models/synthetic/ker"],
+        ["moved", "reports/metrics/synthetic/baseline.json"],
+        ["removed", "reports/metrics/synthetic/ker.json:"],
+    ]
+    assert (project.folder / "data/set-aside/reports/metrics/synthetic/baseline.json").read_text() == "edited"
 
 
 def test_what_dvc_does_not_see_stays(project):
@@ -114,21 +133,23 @@ def test_no_name_reaches_a_shell(key, name, project):
     params = project.params()
     like = next(iter(params[definitions].values()))
     project.write_params(params | {key: [name], definitions: params[definitions] | {name: like}})
-    done = project.iebaker("repro", check=False)
-    assert done.returncode == 2 and key in done.stderr and len(done.stderr.splitlines()) <= 3
+    with pytest.raises(IebakerError, match=key):
+        repro([], print)
     assert not (project.folder / "X").exists() and len(project.ran) == 3
 
 
 def test_undefined_names_and_seeds_that_are_none(project):
     params = project.params()
-    for changes in (
+    wrong = [
         {"variant": params["variant"] | {"x y": {}}},
-        {"seeds": ["0;touch X"]},
-        {"seeds": ["00"]},
-        {"seeds": [True]},
-    ):
+        *({"seeds": [seed]} for seed in ("0;touch X", "00", True, 0.5)),
+    ]
+    for changes in wrong:
         project.write_params(params | changes)
-        assert project.iebaker("repro", check=False).returncode == 2
+        with pytest.raises(IebakerError, match=next(iter(changes))):
+            repro([], print)
+    done = project.iebaker("repro", check=False)
+    assert done.returncode == 2 and done.stderr.startswith("iebaker repro: params: seeds") and not done.stdout
     assert not (project.folder / "X").exists() and len(project.ran) == 3
 
 

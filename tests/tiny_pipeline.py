@@ -13,7 +13,7 @@ from conftest import ROOT, run
 
 
 class TinyPipeline:
-    """`train@corpus-variant-seed` for two variants writes data/models/synthetic/<variant>/0; ran.log tells what ran."""
+    """`train` for each variant writes data/models/synthetic/<variant>/0 and metrics; ran.log tells what ran."""
 
     def __init__(self, folder: Path, variants: Sequence[str] = ("baseline", "full")) -> None:
         self.folder = folder
@@ -23,11 +23,14 @@ class TinyPipeline:
         self.write("pause.sh", ":")
         matrix = {"corpus": "${corpora}", "variant": "${variants}", "seed": "${seeds}"}
         out = "data/models/${item.corpus}/${item.variant}/${item.seed}"
+        metrics = "reports/metrics/${item.corpus}/${item.variant}.json"
         command = (
-            f"echo ${{item.variant}} >> ran.log && . ./pause.sh && mkdir -p {out} && cat source.txt > {out}/result"
+            f"echo ${{item.variant}} >> ran.log && . ./pause.sh && mkdir -p {out} reports/metrics/${{item.corpus}} && "
+            f"cp source.txt {out}/result && cp source.txt {metrics}"
         )
-        train = {"matrix": matrix, "cmd": command, "deps": ["source.txt"]}
-        self.write("dvc.yaml", yaml.safe_dump({"stages": {"train": train | {"outs": [out]}}}))
+        train = {"matrix": matrix, "cmd": command, "deps": ["source.txt"], "outs": [out]}
+        train["metrics"] = [{metrics: {"cache": False}}]  # as an out without cache it would keep DVC from its run cache
+        self.write("dvc.yaml", yaml.safe_dump({"stages": {"train": train}}))
         self.write(".gitignore", "/ran.log\n/data\n")
         self.git("init", "-q", "-b", "main")
         self.git("config", "user.email", "tests@example.org")

@@ -3,8 +3,8 @@
 Stages that depend on a folder of all seeds would otherwise still see them. Corpora that are not selected at the moment
 stay as they are.
 
-Only what can be had again is removed: outs of stages that are as dvc.lock says and lie in DVC's cache. Anything else
-is somebody's: it is moved to data/set-aside, so that neither a stage reads it nor anything is lost.
+Only what can be had again is removed: outs of stages that are as dvc.lock says and lie in DVC's cache or in git.
+Anything else is somebody's: it is moved to data/set-aside, so that neither a stage reads it nor anything is lost.
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iebaker.layout import CONFIG, CORPORA, EVALUATION, METRICS, MODELS, SET_ASIDE, SIMILARITY
-from iebaker.project.lock import read_lock
+from iebaker.project.lock import git, read_lock
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -63,7 +63,7 @@ def prune(params: Mapping[str, Any]) -> Iterator[str]:
                 yield f"moved {path} to {set_aside(path)}: not declared in params.yaml, and no stage's unchanged result"
             else:
                 shutil.rmtree(path, ignore_errors=True)
-                yield f"removed {path}: not declared in params.yaml; DVC's cache keeps it"
+                yield f"removed {path}: not declared in params.yaml; DVC's cache or git keeps it"
 
 
 def holds_something(path: Path) -> bool:
@@ -74,7 +74,7 @@ def holds_something(path: Path) -> bool:
 
 
 def can_be_had_again(repo: "Repo", path: Path, expected: str) -> bool:
-    """Whether `path` holds what DVC's hash of it says, and the cache has all of that."""
+    """Whether `path` holds what DVC's hash of it says, and DVC's cache or the last commit has all of that."""
     from dvc_data.hashfile import check, load
     from dvc_data.hashfile.build import build
     from dvc_data.hashfile.hash_info import HashInfo
@@ -85,6 +85,11 @@ def can_be_had_again(repo: "Repo", path: Path, expected: str) -> bool:
         _, _, found = build(cache, str(path.absolute()), repo.fs, "md5", dry_run=True)
         if found.hash_info.value != expected:
             return False
+        if (
+            git("ls-files", "--error-unmatch", str(path))
+            and git("diff", "--quiet", "HEAD", "--", str(path)) is not None
+        ):
+            return True
         check(cache, load(cache, HashInfo("md5", expected)))
     except (FileNotFoundError, ObjectFormatError):
         return False
