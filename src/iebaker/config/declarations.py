@@ -26,7 +26,6 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 
 Name = Annotated[str, Field(pattern=NAME)]
-Seed = Annotated[int, Field(strict=True, ge=0)]  # strict: it names a folder too, and "00" is not 0 there
 Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_distinct)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]  # names a folder: neither true nor 00
 Values = dict[str, Any]

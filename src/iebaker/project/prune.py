@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from iebaker.errors import IebakerError
 from iebaker.layout import CONFIG, CORPORA, EVALUATION, METRICS, MODELS, SET_ASIDE, SIMILARITY
 from iebaker.project.lock import git, read_lock
 
@@ -44,11 +45,13 @@ def prune(params: Mapping[str, Any]) -> Iterator[str]:
     """Clear away what is undeclared; a line for each path, saying what became of it.
 
     Raises:
-        IebakerError: if dvc.lock is damaged.
+        IebakerError: if dvc.lock is damaged, or this is no project of DVC.
     """
     paths = list(undeclared(params))
     if not paths:
         return
+    if not Path(".dvc").is_dir():
+        raise IebakerError(".dvc is not there: this is no project of DVC; run this in the project's folder")
     from dvc.repo import Repo  # half a second, which only this needs
 
     with Repo() as repo:
