@@ -3,16 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test lint clean
+.PHONY: repro test lint gate clean
 repro: $(VENV)/.installed
-	iebaker prune
-	dvc repro
+	iebaker repro
 
 test: $(VENV)/.installed
 	python -m pytest
 
 lint: $(VENV)/.installed
 	ruff check . && ruff format --check .
+
+# the results against those of a git revision: make gate BASE=origin/main
+BASE ?= HEAD
+gate: $(VENV)/.installed
+	iebaker gate --base $(BASE)
 
 # torch first: pinned, it resolves to a build that the other packages then keep
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -15,18 +15,23 @@ __all__ = ["load_params", "run"]
 
 
 def run(main: Callable[..., None]) -> None:
-    """Run a script with what the command line says.
+    """Run a script with what the command line says, in order or, as DVC writes it, as `--name value` each.
 
     An IebakerError says what to do, and the system's own errors name a file: both end it with the message alone. Any
     other error keeps its traceback.
     """
-    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    words = sys.argv[1:]
+    command = " ".join([Path(sys.argv[0]).name, *words])
+    named = {}
     try:
-        inspect.signature(main).bind(*sys.argv[1:])
-    except TypeError:
-        sys.exit(f"{command}: wrong number of arguments. {sys.modules['__main__'].__doc__}")
+        if words and words[0].startswith("--"):
+            pairs = zip(words[::2], words[1::2], strict=True)
+            named, words = {key.removeprefix("--"): value for key, value in pairs}, []
+        inspect.signature(main).bind(*words, **named)
+    except (TypeError, ValueError):
+        sys.exit(f"{command}: wrong arguments. {sys.modules['__main__'].__doc__}")
     try:
-        main(*sys.argv[1:])
+        main(*words, **named)
     except KeyboardInterrupt:
         sys.exit(f"{command}: interrupted; what was finished is kept")
     except (IebakerError, OSError) as error:

@@ -163,7 +163,7 @@ def test_archives_and_wrong_captions_are_explained(matrix, tmp_path):
 
 @pytest.mark.parametrize("code", [0, 1])
 def test_doctor_hands_on_its_verdict(code, monkeypatch):
-    monkeypatch.setattr("iebaker.doctor.report", lambda stream: stream.write("torch: fine\n") and code)
+    monkeypatch.setattr("iebaker.doctor.report", lambda stream, more: stream.write("torch: fine\n") and code)
     result = run("doctor")
     assert result.exit_code == code and result.stdout == "torch: fine\n"
 

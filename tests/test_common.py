@@ -37,8 +37,17 @@ def test_only_messages_made_for_people_lose_their_traceback(line, says, tracebac
     script.write_text(SCRIPT.format(pipeline=str(ROOT / "pipeline"), line=line))
     done = subprocess.run([sys.executable, script, "x"], capture_output=True, text=True)
     assert done.returncode == 1 and says in done.stderr and ("Traceback" in done.stderr) == traceback
-    usage = subprocess.run([sys.executable, script, "x", "y"], capture_output=True, text=True)
-    assert usage.returncode == 1 and "wrong number of arguments. Fail: `stage.py CORPUS`" in usage.stderr
+
+
+def test_arguments_by_name_as_dvc_writes_them(tmp_path):
+    script = tmp_path / "stage.py"
+    script.write_text(SCRIPT.format(pipeline=str(ROOT / "pipeline"), line="print([corpus])"))
+    for words in (["--corpus", "--a b"], ["x"]):
+        done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True)
+        assert done.stdout == f"{words[-1:]}\n"
+    for wrong in (["x", "y"], ["--corpus"], ["--corpse", "x"], ["--corpus", "x", "y"]):
+        usage = subprocess.run([sys.executable, script, *wrong], capture_output=True, text=True)
+        assert usage.returncode == 1 and "wrong arguments. Fail: `stage.py CORPUS`" in usage.stderr
 
 
 def test_a_stage_run_by_hand_leaves_the_cache_alone(tmp_path):

@@ -108,9 +108,8 @@ def test_scripts_are_short_and_all_are_stages():
 def test_names_reach_the_shell_in_quotes():
     """A name that a user chose is one argument, whatever it holds."""
     for stage, content in STAGES.items():
-        assert content["cmd"].count("'${item.") == content["cmd"].count("${"), stage
-        assert re.sub(r"'\$\{item\.\w+\}'", "", content["cmd"]).count("$") == 0, stage
-        assert len(re.findall(r"'\$\{item\.\w+\}'", content["cmd"])) == len(content.get("matrix", {})), stage
+        # as a whole: DVC quotes the values of a dictionary, and only those
+        assert re.findall(r"\$\{.*?\}", content["cmd"]) == ["${item}"] * ("matrix" in content), stage
 
 
 def test_no_tracked_parameter_is_invisible_to_dvc():

@@ -172,8 +172,9 @@ def test_prune_removes_what_is_no_longer_declared_and_nothing_else(repository):
         (repository.folder / file).parent.mkdir(parents=True, exist_ok=True)
         (repository.folder / file).write_text("x")
     output = repository("python", "-c", "from iebaker.cli import app; app()", "prune")
-    assert "removed reports/metrics/synthetic/clip.json: not declared in params.yaml" in output
+    assert "moved reports/metrics/synthetic/clip.json to data/set-aside/reports/metrics/synthetic/clip.json" in output
     assert not any((repository.folder / file).exists() for file in gone)
+    assert all((repository.folder / "data/set-aside" / file).read_text() == "x" for file in gone)
     assert all((repository.folder / file).exists() for file in kept + elsewhere)
     for file in elsewhere:
         (repository.folder / file).unlink()

@@ -3,6 +3,7 @@ from conftest import PARAMS, write_params
 from typer.testing import CliRunner
 
 from iebaker.cli import app
+from iebaker.errors import IebakerError
 from iebaker.project.prune import prune
 
 DECLARED = [
@@ -24,13 +25,56 @@ def fill(folder, paths):
         file.write_text("x")
 
 
-def test_what_is_not_declared_goes_and_nothing_else(tmp_path, monkeypatch):
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project of DVC without stages: nothing in it can be had again."""
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n")
     monkeypatch.chdir(tmp_path)
-    fill(tmp_path, DECLARED + UNDECLARED + OF_OTHER_CORPORA)
-    assert sorted(map(str, prune(PARAMS))) == sorted(UNDECLARED)
-    assert not any((tmp_path / path).exists() for path in UNDECLARED)
-    assert all((tmp_path / path).exists() for path in DECLARED + OF_OTHER_CORPORA)
-    assert prune(PARAMS) == []
+    return tmp_path
+
+
+def test_what_is_not_declared_is_moved_and_nothing_else(project):
+    fill(project, DECLARED + UNDECLARED + OF_OTHER_CORPORA)
+    moved = [f"moved {path} to data/set-aside/{path}: " for path in sorted(UNDECLARED)]
+    said = sorted(prune(PARAMS))
+    assert len(said) == len(moved) and all(map(str.startswith, said, moved))
+    assert not any((project / path).exists() for path in UNDECLARED)
+    assert all((project / "data/set-aside" / path).exists() for path in UNDECLARED)
+    assert all((project / path).exists() for path in DECLARED + OF_OTHER_CORPORA)
+    assert list(prune(PARAMS)) == []
+
+
+def test_what_is_set_aside_twice_is_there_twice(project):
+    for text in ("x", "y"):
+        fill(project, UNDECLARED[:1])
+        (project / UNDECLARED[0] / "x").write_text(text)
+        assert len(list(prune(PARAMS))) == 1
+    kept = [project / "data/set-aside" / f"{UNDECLARED[0]}{number}" / "x" for number in ("", ".2")]
+    assert [path.read_text() for path in kept] == ["x", "y"]
+
+
+def test_empty_folders_go_and_links_are_not_followed(project):
+    outside = project / "elsewhere"
+    outside.mkdir()
+    (outside / "x").write_text("x")
+    fill(project, DECLARED)
+    (project / "data/models/synthetic/empty/0").mkdir(parents=True)
+    (project / "data/models/synthetic/linked").symlink_to(outside)
+    said = sorted(prune(PARAMS))
+    assert [line.split(" ")[:2] for line in said] == [
+        ["moved", "data/models/synthetic/linked"],
+        ["removed", "data/models/synthetic/empty:"],
+    ]
+    assert (outside / "x").exists() and (project / "data/set-aside/data/models/synthetic/linked").is_symlink()
+
+
+def test_outside_of_a_project_nothing_happens(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path, UNDECLARED)
+    with pytest.raises(IebakerError, match="no project of DVC"):
+        list(prune(PARAMS))
+    assert all((tmp_path / path).exists() for path in UNDECLARED)
 
 
 @pytest.mark.parametrize("corpora", [["../.."], "synthetic", []])
@@ -42,9 +86,11 @@ def test_prune_removes_nothing_by_a_wrong_selection(corpora, tmp_path, monkeypat
     assert all((tmp_path / path).exists() for path in DECLARED + UNDECLARED)
 
 
-def test_the_command_names_what_it_removed(tmp_path, monkeypatch):
-    monkeypatch.chdir(write_params(tmp_path))
-    fill(tmp_path, DECLARED + UNDECLARED)
+def test_the_command_names_what_it_moved(project):
+    write_params(project)
+    fill(project, DECLARED + UNDECLARED)
     done = CliRunner().invoke(app, ["prune"])
-    removed = [f"removed {path}: not declared in params.yaml" for path in UNDECLARED]
-    assert done.exit_code == 0 and sorted(done.stdout.splitlines()) == sorted(removed)
+    assert done.exit_code == 0 and len(done.stdout.splitlines()) == len(UNDECLARED)
+    assert all(
+        f"moved {path} to data/set-aside/{path}: not declared in params.yaml" in done.stdout for path in UNDECLARED
+    )

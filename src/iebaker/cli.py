@@ -157,20 +157,77 @@ def export_model(
 
 @app.command()
 def doctor() -> None:
-    """Print versions, device, and what is wrong with the environment."""
+    """Print versions, device, and what is wrong with the environment or dvc.lock."""
     from iebaker.doctor import report  # imports torch: seconds that the other commands don't need
+    from iebaker.project import lock
 
-    raise typer.Exit(report(sys.stdout))
+    raise typer.Exit(report(sys.stdout, [lock.check]))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def repro(context: typer.Context) -> None:
+    """Run the pipeline: `dvc repro` with any of its arguments, safe against kills and stray files.
+
+    Checks params.yaml, puts back a damaged dvc.lock, clears away results that are no longer declared.
+    """
+    from iebaker.project import repro as running
+
+    with errors_for_people("repro"):
+        status = running.repro(context.args, lambda line: typer.echo(f"iebaker repro: {line}", err=True))
+    raise typer.Exit(status)
+
+
+@app.command("restore-lock")
+def restore_lock() -> None:
+    """Put back the last good dvc.lock, if the one that is there is damaged."""
+    from iebaker.project import lock
+
+    with errors_for_people("restore-lock"), lock.dvc_is_idle() as idle:
+        if not idle:
+            raise IebakerError("DVC is running and may be writing dvc.lock; wait for its end")
+        for line in lock.restore() or [f"{lock.LOCK} is whole"]:
+            typer.echo(line)
 
 
 @app.command()
 def prune() -> None:
-    """Remove results of seeds, variants and members that params.yaml no longer names; DVC's cache keeps them."""
+    """Clear away results of seeds, variants and members that params.yaml no longer names.
+
+    Removes what DVC's cache keeps, and moves what no stage made to data/set-aside.
+    """
     from iebaker.project import prune as pruning
 
     with errors_for_people("prune"):
-        for path in pruning.prune(load_params()):
-            typer.echo(f"removed {path}: not declared in params.yaml")
+        for line in pruning.prune(load_params()):
+            typer.echo(line)
+
+
+@app.command()
+def gate(
+    base: Annotated[str, typer.Option(metavar="REV", help="git revision to compare with, such as origin/main")],
+    tolerance: Annotated[float, typer.Option(min=0, metavar="POINTS", help="mR that may be lost beyond noise")] = 0.0,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="BENCHMARK", help="compare this one's metrics alone; repeatable")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Fail if the working tree's results are worse than those of a git revision.
+
+    A regression is an mR of validation or test, plain or re-ranked, that fell beyond its 95% interval (paired over
+    images where the hits of both sides are at hand, else as stated), a number that vanished or is not finite, a stage
+    that would run again, or leakage between splits that rose.
+
+    Exit status: 0 passed, 1 regression, 2 cannot compare.
+    """
+    from iebaker.project import gate as gating
+
+    with errors_for_people("gate"):
+        result = gating.gate(base, tolerance, only or ())
+    if as_json:
+        _print(result.as_dict())
+    else:
+        typer.echo(gating.as_text(result))
+    raise typer.Exit(int(bool(result.findings)))
 
 
 @study_app.command("keep")

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -27,15 +27,22 @@ class Finding(NamedTuple):
     text: str
 
 
-def report(stream: TextIO) -> int:
-    """Write the report to `stream`; 1 if anything prevents the pipeline from running, otherwise 0."""
+Check = Callable[[], Iterator[Finding]]
+
+
+def report(stream: TextIO, more: Iterable[Check] = ()) -> int:
+    """Write the report to `stream`; 1 if anything prevents the pipeline from running, otherwise 0.
+
+    Args:
+        more: checks beside those of the environment.
+    """
     print(f"iebaker {installed('iebaker') or 'not installed'}", file=stream)
     print(f"python {platform.python_version()} ({sys.executable})", file=stream)
     for name in REPORTED:
         print(f"{name} {installed(name) or 'not installed'}", file=stream)
     for line in devices():
         print(line, file=stream)
-    findings = [finding for check in CHECKS for finding in check()]
+    findings = [finding for check in (*CHECKS, *more) for finding in check()]
     print(file=stream)
     for finding in sorted(findings, key=lambda finding: not finding.blocking):
         print(f"{'ERROR' if finding.blocking else 'warning'}: {finding.text}", file=stream)

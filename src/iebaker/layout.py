@@ -22,6 +22,7 @@ DOWNLOADS = Path("data/downloads")
 FEATURES = Path("data/features")
 RESUME = Path("data/resume")
 LOGS = Path("data/logs")
+SET_ASIDE = Path("data/set-aside")  # what `iebaker prune` found among the outs and no stage had made
 # results
 METRICS = Path("reports/metrics")
 ABLATION = Path("reports/ablation")
