@@ -158,11 +158,11 @@ def test_unknown_names_are_refused():
 def test_variants_resolve_to_what_they_are_called():
     found = {name: resolve(PARAMS, "synthetic", name)[0] for name in PARAMS["variant"]}
     assert {name: config.eba and config.eba.scheme for name, config in found.items()} == {
-        "clip": None, "baseline": None, "eba-coupled": "coupled", "eba-decoupled": "decoupled", "ker": None,
-        "full": PARAMS["eba"]["scheme"],
+        "clip": None, "zero-shot": None, "baseline": None, "eba-coupled": "coupled", "eba-decoupled": "decoupled",
+        "ker": None, "full": PARAMS["eba"]["scheme"],
     }  # fmt: skip
     assert {name for name, config in found.items() if config.ker} == {"ker", "full"}
-    assert {name for name, config in found.items() if not config.local.loss} == {"clip"}
+    assert {name for name, config in found.items() if not config.local.loss} == {"clip", "zero-shot"}
 
 
 def test_what_has_no_effect_is_not_in_the_configuration(tmp_path):

@@ -20,7 +20,7 @@ def test_numbers_as_yaml_and_the_command_line_write_them(text):
         ("eba", {"scheme": "off"}, r"eba.scheme: .*'none', 'coupled' or 'decoupled'.*'off'"),
         ("eba", {"scheme": False}, "eba.scheme"),
         ("eba", {"drop_ratio": 1.0}, r"eba.drop_ratio: .*less than 1.*1.0"),
-        ("train", {"epochs": 0}, r"train.epochs: .*greater than or equal to 1.*0"),
+        ("train", {"epochs": -1}, r"train.epochs: .*greater than or equal to 0.*-1"),
         ("ker", {"alignment": "word"}, "ker.alignment"),
         ("fusion", {"local_wieght": 1}, "synthetic/full.fusion.local_wieght: no such key; did you mean local_weight"),
     ],

@@ -169,17 +169,11 @@ def test_resnet_token_is_what_a_map_of_that_position_alone_would_give():
 @pytest.mark.parametrize(
     ("vision", "text", "words"),
     [
-        (VIT | {"attentional_pool": "parallel", "attn_pooler_heads": 2}, CLIP_TEXT, "attentional_pool='parallel'"),
         (VIT | {"pool_type": "none"}, CLIP_TEXT, "vision_cfg.pool_type 'none'"),
-        (
-            TIMM | {"timm_model_name": "test_efficientnet", "timm_pool": "rot_attn", "timm_proj": ""},
-            CLIP_TEXT,
-            "rot_attn",
-        ),
         (VIT, CLIP_TEXT | {"pool_type": "none"}, "text_cfg.pool_type 'none'"),
     ],
 )
-def test_towers_without_pooled_vector_or_tokens_are_refused(vision, text, words):
+def test_towers_without_pooled_vector_are_refused(vision, text, words):
     with pytest.raises(IebakerError, match=words):
         build(vision, text)
 

@@ -13,7 +13,7 @@ from report_fixtures import QUALITY, made_up_project, run_script  # noqa: F401
 
 from iebaker.project import study
 from iebaker.project.parameters import load_params
-from iebaker.report import gather, html
+from iebaker.report import html, published
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (
@@ -94,7 +94,7 @@ def test_page_says_what_the_metrics_say(page, project):
     for variant in QUALITY:
         test = json.loads((project / f"reports/metrics/synthetic/{variant}.json").read_text())["synthetic"]["test"]
         assert f"<b>{test['plain']['mR']:.2f}</b>" in text and f"<b>{test['sar']['mR']:.2f}</b>" in text
-    for row in gather.published("rsicd"):
+    for row in published.published("rsicd"):
         assert row["source"] in text and f"<td><b>{row['mR']:.2f}</b></td>" in text
 
 

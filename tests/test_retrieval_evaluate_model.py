@@ -122,8 +122,8 @@ def test_what_is_missing_is_left_out_and_counted(model, tmp_path):
     ("arguments", "says"),
     [
         (["--data", "nowhere"], "neither a file or folder nor a benchmark (there: "),
-        (["--data", "away"], "not on disk; run `dvc repro 'prepare@away'`"),
-        (["--data", "data"], "no annotations; name --format and --annotations"),
+        (["--data", "away"], "none of its sources lies on disk; run `dvc repro 'prepare@away'`"),
+        (["--data", "data"], "is not there (there: nothing)"),
         (["--data", "params.yaml"], "give the folder that holds"),
         (["--data", "here", "--device", "gpu7"], "gpu7"),
         (["--data", "here", "--pretrained", "openai"], "brings its own weights"),

@@ -109,7 +109,7 @@ def evaluate_model(
     ] = None,
     local_weight: Annotated[float, typer.Option(min=0, max=1, help="of local similarity; published: 0.4")] = 0.0,
     benchmark: Annotated[str, typer.Option(help="whose published numbers are shown; guessed from --data")] = "",
-    layout: Annotated[str, typer.Option("--format", help="karpathy, nwpu, parquet or csv; guessed")] = "",
+    layout: Annotated[str, typer.Option("--format", help="karpathy, nwpu, ucm, parquet or csv; recognised")] = "",
     annotations: Annotated[str, typer.Option(help="annotation file in --data, if there are several")] = "",
     images: Annotated[str, typer.Option(help="folder or zip of images in --data, if there are several")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",

@@ -13,9 +13,8 @@ import numpy as np
 from iebaker import images
 from iebaker.config.params import BenchmarkParams
 from iebaker.datasets import formats
-from iebaker.datasets.files import UNPACKING_ERRORS, RawFiles
+from iebaker.datasets.files import UNPACKING_ERRORS
 from iebaker.datasets.formats import ImageRecord
-from iebaker.datasets.formats.records import load_json
 from iebaker.errors import IebakerError
 
 LINKED = (".zip", ".parquet")
@@ -64,7 +63,7 @@ def read_split(folder: Path, params: BenchmarkParams, split: str, name: str) -> 
 
     Args:
         folder: images and annotations, as published.
-        params: its layout; `source` is not looked at.
+        params: its layout, recognised where it is not named; `source` is not looked at.
         split: train, val or test.
         name: for messages.
 
@@ -83,27 +82,6 @@ def read_split(folder: Path, params: BenchmarkParams, split: str, name: str) -> 
         return [RawImage(record, size) for record in chosen]
 
     return EvaluationSplit(name, at, list(texts), np.array(owners), len(records.exclusions))
-
-
-def guess_format(folder: Path, annotations: str = "") -> str:
-    """The format of the annotations in a folder, by the extension of the only file that fits, and for JSON its keys.
-
-    Raises:
-        IebakerError: if there is none, or there are files of several formats.
-    """
-    files = RawFiles(folder)
-    names = files.named(annotations)
-    found = {name: Path(name).suffix.lower() for name in names if name.lower().endswith((".json", ".csv", ".parquet"))}
-    kinds = set(found.values())
-    if len(kinds) != 1:
-        what = f"annotations of several formats ({', '.join(sorted(found)[:5])})" if kinds else "no annotations"
-        raise IebakerError(f"{folder}: {what}; name --format and --annotations")
-    if kinds != {".json"}:
-        return kinds.pop().removeprefix(".")
-    if len(found) > 1:
-        raise IebakerError(f"{folder}: which of {', '.join(sorted(found)[:5])}? Name it in --annotations")
-    content = load_json(files, next(iter(found)))
-    return "karpathy" if isinstance(content, dict) and "images" in content else "nwpu"
 
 
 @contextmanager

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from iebaker.config.params import BenchmarkParams, parse
+from iebaker.config.sources import Layout
 from iebaker.corpus import manifest
 from iebaker.corpus.loading import PIXELS_FILE, Member, split_of
-from iebaker.datasets.evaluation_split import EvaluationSplit, gathered, guess_format, read_split
-from iebaker.datasets.sources import SYNTHETIC, scheme_of
+from iebaker.datasets.acquire.places import kind_of
+from iebaker.datasets.evaluation_split import EvaluationSplit, gathered, read_split
 from iebaker.errors import IebakerError
 from iebaker.layout import PARAMS, PREPARED
 from iebaker.project.parameters import load_params
@@ -32,28 +33,27 @@ def open_split(data: str, split: str, layout: dict[str, str]) -> Iterator[Evalua
         yield _prepared(PREPARED / data, split)
         return
     declared = load_params()["benchmark"] if PARAMS.is_file() else {}
-    if data in declared and not Path(data).exists():
-        params = parse(BenchmarkParams, declared[data], f"benchmark.{data}")
-        places = _local(data, params)
-    elif Path(data).expanduser().exists():
-        params, places = None, [Path(data).expanduser()]
+    place = Path(data).expanduser()
+    if data in declared and not place.exists():
+        params, places = _local(data, parse(BenchmarkParams, declared[data], f"benchmark.{data}"))
+    elif place.exists():
+        params, places = parse(BenchmarkParams, {"source": data, **layout}, "--data"), [place]
     else:
         known = ", ".join(declared) or "none, for want of a params.yaml here"
         raise IebakerError(f"--data {data}: neither a file or folder nor a benchmark (there: {known})")
     with gathered(places) as folder:
-        if params is None:
-            kind = layout.get("format") or guess_format(folder, layout.get("annotations", ""))
-            params = parse(BenchmarkParams, {"source": data, **layout, "format": kind}, "--data")
         yield read_split(folder, params, split, data)
 
 
-def _local(name: str, params: BenchmarkParams) -> list[Path]:
-    sources = [source for source, _ in params.checked_sources]
-    if remote := [source for source in sources if scheme_of(source) or source == SYNTHETIC]:
-        raise IebakerError(
-            f"benchmark.{name}.source={remote[0]}: not on disk; run `dvc repro 'prepare@{name}'` or give a folder"
-        )
-    return [Path(source).expanduser() for source in sources]
+def _local(name: str, params: BenchmarkParams) -> tuple[BenchmarkParams, list[Path]]:
+    """The first source of a benchmark that lies on disk as it can be read, with its layout."""
+    for choice in params.choices:
+        places = [Path(part.place).expanduser() for part in choice.parts if kind_of(part.place) == "local"]
+        if len(places) == len(choice.parts) and all(place.exists() for place in places):
+            return params.model_copy(update={key: getattr(choice, key) for key in Layout.model_fields}), places
+    raise IebakerError(
+        f"benchmark.{name}: none of its sources lies on disk; run `dvc repro 'prepare@{name}'` or give a folder"
+    )
 
 
 def _prepared(folder: Path, split: str) -> EvaluationSplit:
