@@ -15,6 +15,7 @@ from iebaker.errors import IebakerError
 from iebaker.method.similarity import global_similarity, local_of_query, local_similarity
 from iebaker.model import factory
 from iebaker.model.encoding import encode
+from iebaker.retrieval.rerank.selection import Choice, apply
 from iebaker.search import reverse
 from iebaker.search.archive import Archive
 from iebaker.search.query import Searcher, Term
@@ -237,3 +238,35 @@ def test_a_moved_archive_finds_its_images_where_it_is_told(place, tmp_path):
 def test_wrong_queries_are_explained(place, options, says):
     wrong = run("search", place / "archive", *options)
     assert wrong.exit_code == 2 and says in wrong.stderr and len(wrong.stderr.splitlines()) == 1
+
+
+CHOICES = [
+    Choice("sort", 1.0, {"candidates": 6}),
+    Choice("weighted", 1.0, {"candidates": 6, "weight_forward": 1.0, "weight_reverse": 0.7, "decay": 0.05}),
+    Choice("querybank", 0.5, {"strength": 0.3, "beta": 2.0}),
+]
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: choice.method)
+def test_sar_of_one_query_is_the_family_member_with_the_bank_as_its_other_queries(choice):
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(30, 12)).round(1)
+    soft = Choice("soft", choice.deviation, choice.parameters)
+    for query in range(3):
+        bank = scores if choice.method == "querybank" else np.delete(scores, query, axis=0)
+        whole = apply(soft if choice.method == "querybank" else choice, scores, "text_to_image")[query]
+        found = reverse.resort(choice, scores[query], bank)
+        assert np.array_equal(np.argsort(-found, kind="stable"), np.argsort(-whole, kind="stable"))
+        np.testing.assert_allclose(found, whole)
+
+
+def test_search_re_sorts_its_candidates(place, searcher):
+    archive = searcher.archive
+    plain = json.loads(run("search", place / "archive", WORDS, "--json", "-k", 60, "--candidates", 60).stdout)
+    options = ["--sar", "sort", "--set", "candidates=60", "--json", "-k", 60, "--candidates", 60]
+    moved = json.loads(run("search", place / "archive", WORDS, *options).stdout)
+    assert {hit["id"] for hit in moved} == {hit["id"] for hit in plain} and moved != plain
+    bank = archive.captions[1] @ archive.vectors.T
+    rank = [(bank[:, hit["row"]] > hit["similarity"] + 1e-5).sum() for hit in moved]
+    assert rank == sorted(rank)
+    assert "takes candidates=" in run("search", place / "archive", WORDS, "--sar", "sort", "--set", "beta=1").stderr

@@ -1,6 +1,7 @@
 """`iebaker index`, `search`, `caption`: what they take and print."""
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,10 @@ import typer
 from iebaker.atomic import write_text
 from iebaker.console import errors_for_people
 from iebaker.errors import IebakerError
+from iebaker.retrieval.foreign import sar_params
+from iebaker.search.reverse import METHODS
 
+Sar = StrEnum("Sar", list(METHODS))
 ArchiveFolder = Annotated[Path, typer.Argument(help="folder of the archive")]
 ModelFolder = Annotated[
     Path | None, typer.Option("--model", help="folder of the model, such as data/models/synthetic/full/0")
@@ -73,10 +77,15 @@ def index(
         scenes = SceneSettings(
             chip, stride, min_valid, _numbers(bands, int, 3, "--bands"), _numbers(scale, float, 2, "--scale")
         )
-        weights = _numbers(fusion, float, 2, "--fusion") or None
         embedder = Embedder(model, device)
+        weights = _numbers(fusion, float, 2, "--fusion") or fusion_of(model)
         plan = make_plan(archive, embedder, images, captions, bank_size, tokens, weights, scenes, files_per_shard)
         if not commit:
+            typer.echo(
+                f"{archive}: {len(plan.parts)} shards, fusion {plan.settings.global_weight} global + "
+                f"{plan.settings.local_weight} local, {plan.settings.bank_size} captions",
+                err=True,
+            )
             done = write_shards(plan, embedder, share)
             typer.echo(describe(done), err=True)
         if not shard:
@@ -93,6 +102,12 @@ def search(
     bbox: Annotated[str, typer.Option(metavar="W,S,E,N", help="only what touches this box, in degrees")] = "",
     k: Annotated[int, typer.Option("-k", min=1, help="number of results")] = 20,
     candidates: Annotated[int, typer.Option(min=1, help="results whose local similarity is computed")] = 200,
+    sar: Annotated[
+        Sar, typer.Option(help="re-sort the candidates by reversed retrieval through the captions")
+    ] = Sar.none,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="hyper-parameter of --sar, as in params.yaml")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print scores, confidence, places and times")] = False,
     html: Annotated[Path | None, typer.Option(help="write a page with the pictures")] = None,
     geojson: Annotated[Path | None, typer.Option(help="write the places, for a map")] = None,
@@ -112,7 +127,8 @@ def search(
             terms += [Term(open_picture(Path(one)) if Path(one).is_file() else one, sign) for one in given or []]
         searcher = Searcher(Archive(archive, images or (), model), device)
         box = _numbers(bbox, float, 4, "--bbox") or None
-        hits = searcher.search(terms, k, where or None, box, candidates)
+        resort = sar_params(sar.value, settings or []) if sar != Sar.none else None
+        hits = searcher.search(terms, k, where or None, box, candidates, resort)
         plain = [output.as_dict(hit, searcher.path(hit)) for hit in hits]
         if html:
             write_text(html, output.page(searcher, hits, words or "Images like the given one"))
@@ -147,6 +163,27 @@ def caption(
             )
         else:
             typer.echo("\n".join(text for text, _ in found))
+
+
+def fusion_of(model: Path) -> tuple[float, float] | None:
+    """The fusion weights that a project evaluates this model with; None if it lies in no project.
+
+    Raises:
+        IebakerError: if they are relative to a validation matrix, which no archive has.
+    """
+    from iebaker.config.files import EVALUATION_FILE, read_evaluation
+    from iebaker.layout import CONFIG
+    from iebaker.model.factory import describe
+
+    made = describe(model)
+    for project in model.resolve().parents:
+        folder = project / CONFIG / str(made.get("corpus")) / str(made.get("variant"))
+        if (folder / EVALUATION_FILE).exists():
+            fusion = read_evaluation(folder).fusion
+            if fusion.standardise:
+                raise IebakerError(f"{folder}: fusion.standardise needs validation's scales; give --fusion G,L instead")
+            return fusion.global_weight, fusion.local_weight
+    return None
 
 
 def describe(summary: Any) -> str:

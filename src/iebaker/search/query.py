@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
@@ -11,8 +12,10 @@ import torch
 from PIL import Image
 
 from iebaker import images
+from iebaker.config.params import SarParams
 from iebaker.errors import IebakerError
 from iebaker.method.similarity import local_of_query
+from iebaker.retrieval.rerank.selection import HYPER_PARAMETERS, Choice, standard_deviation
 from iebaker.search import reverse
 from iebaker.search.archive import Archive
 from iebaker.search.embedding import Embedder
@@ -21,6 +24,7 @@ from iebaker.search.scan import top_rows
 from iebaker.search.where import matching
 
 CANDIDATES = 200
+DEVIATION_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -73,11 +77,13 @@ class Searcher:
         where: str | None = None,
         box: Box | None = None,
         candidates: int = CANDIDATES,
+        sar: SarParams | None = None,
     ) -> list[Hit]:
         """The `count` best rows for the terms, among those that pass the filters.
 
         Args:
-            candidates: rows whose local similarity is computed; at least `count` are.
+            candidates: rows that the second stage looks at; at least `count` are.
+            sar: how they are re-sorted by reversed retrieval through the caption bank; None: not.
 
         Raises:
             IebakerError: without terms, or for filters that cannot be understood.
@@ -89,13 +95,14 @@ class Searcher:
             vectors, tokens = self._encode(terms)
         query = sum(term.sign * vector for term, vector in zip(terms, vectors, strict=True)) / len(terms)
         allowed = matching(self.archive.table, where, box)
-        found = max(candidates, count) if tokens else count
+        found = max(candidates, count) if tokens or sar else count
         rows, similarity = top_rows(self.archive.vectors, query, found, allowed)
         score = settings.global_weight * similarity
         if tokens:
             local = self._local(terms, tokens, rows)
             score = score + settings.local_weight * local / len(terms)
-        order = np.lexsort((rows, -score))[:count]
+        value = self._resorted(sar, rows, similarity) if sar else score
+        order = np.lexsort((rows, -score, -value))[:count]
         rows, score, similarity = rows[order], score[order], similarity[order]
         confidence = self._confidence(terms, rows, similarity)
         about = self.archive.table.take(rows).drop_columns(["geometry", "sha256"]).to_pylist()
@@ -160,6 +167,17 @@ class Searcher:
             term.sign * local_of_query(torch.from_numpy(values), stacked).numpy()
             for term, values in zip(terms, tokens, strict=True)
         )
+
+    def _resorted(self, sar: SarParams, rows: np.ndarray, similarity: np.ndarray) -> np.ndarray:
+        bank = self.archive.captions[1]
+        parameters = {name: getattr(sar, name) for name in HYPER_PARAMETERS[sar.method]}
+        choice = Choice(sar.method, self._deviation, parameters)
+        return reverse.resort(choice, similarity, bank @ self.archive.vectors[rows].T)
+
+    @cached_property
+    def _deviation(self) -> float:
+        """Of captions' and images' similarities, the unit of beta and strength; over the first rows."""
+        return standard_deviation(self.archive.captions[1] @ self.archive.vectors[:DEVIATION_ROWS].T)
 
     def _confidence(self, terms: Sequence[Term], rows: np.ndarray, similarity: np.ndarray) -> list[float | None]:
         if self.archive.profiles is None or len(terms) > 1 or not isinstance(terms[0].content, str):

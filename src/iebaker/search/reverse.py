@@ -7,6 +7,9 @@ at no other query, so it is not transductive.
 
 import numpy as np
 
+from iebaker.retrieval.rerank.selection import BankScores, Choice, apply
+
+METHODS = ("none", "sort", "weighted", "querybank")  # those whose other queries a bank can stand for
 PROFILE = 64  # similarities kept for an image
 EXACT = 32  # of which the largest ones one by one; the others at ranks in geometric progression, to the last
 
@@ -66,3 +69,19 @@ def reverse_rank(scores: np.ndarray, profiles: np.ndarray, bank_size: int) -> np
 def confidence(rank: np.ndarray, bank_size: int) -> np.ndarray:
     """Percentage of the bank's captions that fit each image less than the query does: comparable across queries."""
     return 100 * (1 - (rank - 1) / bank_size)
+
+
+def resort(choice: Choice, similarity: np.ndarray, bank: np.ndarray) -> np.ndarray:
+    """One query's items re-ranked by a member of the SAR family, the bank standing for the other queries.
+
+    Args:
+        choice: member and hyper-parameters.
+        similarity: (K,) of the query and its candidates.
+        bank: (B, K) of the bank's captions and the same candidates.
+
+    Returns:
+        (K,) values whose order is the new one.
+    """
+    if choice.method == "querybank":
+        return apply(choice, similarity[None], "text_to_image", BankScores(text_to_image=bank))[0]
+    return apply(choice, np.concatenate([similarity[None], bank]), "text_to_image")[0]
