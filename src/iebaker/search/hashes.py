@@ -1,5 +1,7 @@
 """Contents of listed files by SHA-256, remembered by size and time so that a file is read only when it changed."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from iebaker.atomic import replacing_file
 from iebaker.errors import IebakerError
 from iebaker.search import archive as layout
 from iebaker.search.listing import ListedFile, Roots, sha256_of
+from iebaker.search.stac import item_of
 
 FOLDER = "hashes"
 COLUMNS = ["href", "size", "changed", "sha256"]
@@ -47,6 +50,10 @@ class Hashes:
 
 
 def content_of(roots: Roots, href: str) -> str:
-    """SHA-256 of a file."""
+    """SHA-256 of a file, and of the STAC item beside it if there is one."""
+    item = item_of(roots, href)
     with roots.open(href) as file:
-        return sha256_of(file)
+        content = sha256_of(file)
+    if item is None:
+        return content
+    return hashlib.sha256(f"{content} {json.dumps(item, sort_keys=True)}".encode()).hexdigest()

@@ -79,13 +79,14 @@ def items_of(roots: Roots, href: str, size: int, settings: SceneSettings) -> Ite
     Raises:
         IebakerError: if it cannot be read as an image.
     """
+    from iebaker.search import scenes, stac
+
+    known = stac.place_of(stac.item_of(roots, href))
     with roots.open(href) as file:
         if is_scene(file):
-            from iebaker.search import scenes
-
-            yield from scenes.windows_of(file, scenes.sidecar(roots, href), size, settings)
+            yield from scenes.windows_of(file, known, size, settings)
         else:
-            yield Item(np.asarray(images.square(_decode(file), size)))
+            yield Item(np.asarray(images.square(_decode(file), size)), None, known)
 
 
 def open_item(roots: Roots, href: str, window: Window | None, settings: SceneSettings) -> Image.Image:

@@ -25,7 +25,7 @@ class ListedFile:
     Attributes:
         href: `<name of the root>/<path below it>`, members of a zip as `.../archive.zip/member`.
         size: bytes, unpacked.
-        changed: time of the last change in nanoseconds, of the zip for its members; only compared, never shared.
+        changed: time of the last change in nanoseconds, of it, a STAC item beside it or its zip; only compared.
     """
 
     href: str
@@ -115,6 +115,12 @@ def roots_of(paths: Sequence[str | Path]) -> tuple[Roots, list[ListedFile], list
     return Roots(places), [listed[href] for href in sorted(listed)], sorted(refused)
 
 
+def sidecars(href: str) -> list[str]:
+    """Where a STAC item of a file may lie."""
+    path = PurePosixPath(href)
+    return [str(path.with_suffix(".json")), str(path.with_name("item.json")), str(path.with_name("items.json"))]
+
+
 def sha256_of(file: BinaryIO) -> str:
     """Of the content of an open file, which is then at its start again."""
     digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -157,7 +163,9 @@ def _add(file: Path, href: str, listed: dict[str, ListedFile], refused: list[tup
     try:
         status = file.stat()
         if suffix in SUFFIXES:
-            listed[href] = ListedFile(href, status.st_size, status.st_mtime_ns)
+            beside = [Path(place) for place in sidecars(str(file))]
+            changed = max([status.st_mtime_ns, *(place.stat().st_mtime_ns for place in beside if place.is_file())])
+            listed[href] = ListedFile(href, status.st_size, changed)
         elif suffix == ZIP:
             with zipfile.ZipFile(file) as archive:
                 for member in archive.infolist():
