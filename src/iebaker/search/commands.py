@@ -1,4 +1,4 @@
-"""`iebaker index`, `search`, `caption`: what they take and print."""
+"""`iebaker index`, `search`, `caption` and `serve`: what they take and print."""
 
 import json
 from enum import StrEnum
@@ -13,6 +13,7 @@ from iebaker.errors import IebakerError
 from iebaker.retrieval.foreign import sar_params
 from iebaker.search.reverse import METHODS
 
+LOOPBACK = ("127.0.0.1", "localhost")
 Sar = StrEnum("Sar", list(METHODS))
 ArchiveFolder = Annotated[Path, typer.Argument(help="folder of the archive")]
 ModelFolder = Annotated[
@@ -165,6 +166,33 @@ def caption(
             typer.echo("\n".join(text for text, _ in found))
 
 
+def serve(
+    archive: ArchiveFolder,
+    host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0 opens it to the network")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    images: MovedImages = None,
+    model: ModelFolder = None,
+    device: Device = "auto",
+) -> None:
+    """Open a page to search ARCHIVE in a browser, with a REST API under /api."""
+    with errors_for_people("serve"):
+        try:
+            import uvicorn
+
+            from iebaker.search.web.app import application
+        except ImportError as error:
+            raise IebakerError(f"{error.name} is missing; install it by: pip install 'iebaker[web]'") from error
+        from iebaker.search.archive import Archive
+        from iebaker.search.query import Searcher
+
+        everyone = host not in LOOPBACK
+        app = application(
+            Searcher(Archive(archive, images or (), model), device), ["*"] if everyone else list(LOOPBACK)
+        )
+        typer.echo(f"http://{host}:{port}/" + (" is open to the network" if everyone else ""), err=True)
+        uvicorn.run(app, host=host, port=port, log_level="warning")
+
+
 def fusion_of(model: Path) -> tuple[float, float] | None:
     """The fusion weights that a project evaluates this model with; None if it lies in no project.
 
@@ -199,7 +227,7 @@ def describe(summary: Any) -> str:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    for command in (index, search, caption):
+    for command in (index, search, caption, serve):
         app.command()(command)
 
 
