@@ -17,7 +17,7 @@ from iebaker.search.archive import Archive
 from iebaker.search.commit import commit
 from iebaker.search.embedding import Embedder
 from iebaker.search.index import write_shards
-from iebaker.search.plan import make_plan
+from iebaker.search.plan import Request, make_plan
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +31,16 @@ def images(tmp_path):
 
 
 def index(embedder, archive, paths, share=None, collect=True, **options):
-    options = {"captions": embedder.folder / "captions.txt", "bank_size": 100, "files_per_shard": 10} | options
-    plan = make_plan(archive, embedder, paths, **options)
+    plan = plan_of(embedder, archive, paths, **options)
     done = write_shards(plan, embedder, share or (1, 1))
     if collect:
-        commit(plan, embedder.folder)
+        commit(plan)
     return done
+
+
+def plan_of(embedder, archive, paths, **options):
+    options = {"captions": embedder.folder / "captions.txt", "bank_size": 100, "files_per_shard": 10} | options
+    return make_plan(archive, embedder, Request(embedder.folder, paths, **options))
 
 
 def test_shards_are_geoparquet_with_normalised_vectors(embedder, images, tmp_path):
@@ -87,13 +91,13 @@ def test_shares_of_two_machines_equal_one_process(embedder, images, tmp_path):
     index(embedder, tmp_path / "alone/archive", [images])
     shared = tmp_path / "shared/archive"
     index(embedder, shared, [images], share=(1, 2), collect=False)
-    plan = make_plan(shared, embedder, [images], embedder.folder / "captions.txt", 100, files_per_shard=10)
+    plan = plan_of(embedder, shared, [images])
     with pytest.raises(IebakerError, match="shards 2, 4 of 5 are not there yet"):
-        commit(plan, embedder.folder)
+        commit(plan)
     with pytest.raises(IebakerError, match="no archive"):
         Archive(shared)
     index(embedder, shared, [images], share=(2, 2), collect=False)
-    assert commit(plan, embedder.folder) == 45
+    assert commit(plan) == 45
     assert shareable(shared) == shareable(tmp_path / "alone/archive")
 
 

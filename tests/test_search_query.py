@@ -270,3 +270,18 @@ def test_search_re_sorts_its_candidates(place, searcher):
     rank = [(bank[:, hit["row"]] > hit["similarity"] + 1e-5).sum() for hit in moved]
     assert rank == sorted(rank)
     assert "takes candidates=" in run("search", place / "archive", WORDS, "--sar", "sort", "--set", "beta=1").stderr
+
+
+def test_indexing_again_remembers_what_it_was_told(place, tmp_path):
+    images, archive = write_images(tmp_path / "images", range(4)), tmp_path / "archive"
+    told = ["--model", place / "model", "--images", images / "*[02].png", "--tokens", "--fusion", "0.7,0.3"]
+    assert run("index", archive, *told, "--captions", place / "model/captions.txt", "--bank-size", 5).exit_code == 0
+    draw(9).save(images / "0012.png")
+    again = run("index", archive)
+    assert "1 embedded" in again.stderr and "2 reused" in again.stderr, again.stderr
+    settings = Archive(archive).settings
+    assert (settings.tokens, settings.bank_size, settings.local_weight) == (True, 5, 0.3)
+    assert Archive(archive).table["href"].to_pylist() == [f"images/{name}.png" for name in ("0000", "0002", "0012")]
+    run("index", archive, "--no-tokens")
+    assert not Archive(archive).settings.tokens and Archive(archive).settings.local_weight == 0.3
+    assert "needs --model FOLDER" in run("index", tmp_path / "new").stderr

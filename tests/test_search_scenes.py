@@ -15,7 +15,7 @@ from iebaker.search.embedding import Embedder
 from iebaker.search.index import write_shards
 from iebaker.search.items import SceneSettings, items_of, open_item
 from iebaker.search.listing import roots_of
-from iebaker.search.plan import make_plan
+from iebaker.search.plan import Request, make_plan
 from iebaker.search.query import Searcher, Term
 from iebaker.search.scenes import starts
 
@@ -51,9 +51,9 @@ def place(tmp_path_factory):
         tags = {"TIFFTAG_DATETIME": f"202{number}:06:01 10:00:00", "PLATFORM": "drawn"}
         write_scene(root / f"scenes/{name}.tif", code, left, top, pixels, tags)
     embedder = Embedder(write_model(root / "model"))
-    plan = make_plan(root / "archive", embedder, [root / "scenes"], scenes=CHIP)
+    plan = make_plan(root / "archive", embedder, Request(embedder.folder, [root / "scenes"], chip=CHIP.chip))
     write_shards(plan, embedder)
-    commit(plan, embedder.folder)
+    commit(plan)
     return root
 
 

@@ -20,7 +20,7 @@ from iebaker.search.archive import Archive
 from iebaker.search.commit import commit
 from iebaker.search.embedding import Embedder
 from iebaker.search.index import write_shards
-from iebaker.search.plan import make_plan
+from iebaker.search.plan import Request, make_plan
 from iebaker.search.query import Searcher
 
 uvicorn = pytest.importorskip("uvicorn", reason="the extra web is not installed")
@@ -39,9 +39,9 @@ def root(tmp_path_factory):
         (images / f"{seed:04d}.json").write_text(json.dumps(item))
     (root / "secret.png").write_bytes((images / "0000.png").read_bytes())
     embedder = Embedder(model)
-    plan = make_plan(root / "archive", embedder, [images], model / "captions.txt", 100)
+    plan = make_plan(root / "archive", embedder, Request(model, [images], model / "captions.txt"))
     write_shards(plan, embedder)
-    commit(plan, model)
+    commit(plan)
     return root
 
 

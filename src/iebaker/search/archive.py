@@ -138,9 +138,9 @@ class Archive:
         Raises:
             IebakerError: if that is not known.
         """
-        if self._model is None and "model" not in self._places:
+        if self._model is None and "request" not in self._places:
             raise IebakerError(f"{self.folder}: its model's folder is not known on this machine; name it by --model")
-        return self._model or Path(self._places["model"])
+        return self._model or Path(self._places["request"]["model"])
 
     def check_model(self, fingerprint: str, folder: Path) -> None:
         """Raise IebakerError unless `folder` is the model that made the archive."""
@@ -176,17 +176,22 @@ class Archive:
 
     @cached_property
     def _places(self) -> dict[str, Any]:
-        path = self.folder / LOCAL / PLACES
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return read_places(self.folder)
 
     def _read(self, columns: list[str]) -> pa.Table:
         return pa.concat_tables([pq.read_table(file, columns=columns) for file in self.files])
 
 
-def write_places(folder: Path, roots: Roots, model: Path) -> None:
-    """Remember where images and model lie on this machine."""
-    places = {"roots": {name: str(place) for name, place in roots.places.items()}, "model": str(model.resolve())}
+def write_places(folder: Path, roots: Roots, request: Mapping[str, Any]) -> None:
+    """Remember where images and model lie on this machine, and what was asked for."""
+    places = {"roots": {name: str(place) for name, place in roots.places.items()}, "request": dict(request)}
     write_text(folder / LOCAL / PLACES, json.dumps(places, indent=2) + "\n")
+
+
+def read_places(folder: Path) -> dict[str, Any]:
+    """What `write_places` left; nothing on another machine."""
+    path = folder / LOCAL / PLACES
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def write_collection(folder: Path, settings: Settings, files: Sequence[Path], refused: int) -> None:

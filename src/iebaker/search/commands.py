@@ -1,6 +1,7 @@
 """`iebaker index`, `search`, `caption` and `serve`: what they take and print."""
 
 import json
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,18 +35,21 @@ def index(
     model: ModelFolder = None,
     images: Images = None,
     tokens: Annotated[
-        bool, typer.Option("--tokens", help="keep image tokens: faster second stage, 50 times the space")
-    ] = False,
+        bool | None,
+        typer.Option("--tokens/--no-tokens", help="keep image tokens: faster second stage, 50 times the space"),
+    ] = None,
     captions: Annotated[
         Path | None, typer.Option(help="caption bank, one a line; without it the captions the model was trained on")
     ] = None,
-    bank_size: Annotated[int, typer.Option(min=0, help="captions of the bank, at most; 0: none")] = 1000,
+    bank_size: Annotated[int | None, typer.Option(min=0, help="captions of the bank, at most; 1000; 0: none")] = None,
     fusion: Annotated[
-        str, typer.Option(metavar="G,L", help="weights of global and local similarity; without it 0.6,0.4 or 1,0")
+        str, typer.Option(metavar="G,L", help="weights of global and local similarity; without it as at evaluation")
     ] = "",
-    chip: Annotated[int, typer.Option(min=8, help="side of a scene's windows in pixels")] = 224,
-    stride: Annotated[int, typer.Option(min=0, help="pixels between windows; 0: half a chip")] = 0,
-    min_valid: Annotated[float, typer.Option(min=0, max=1, help="smallest share of a window that is no nodata")] = 0.5,
+    chip: Annotated[int | None, typer.Option(min=8, help="side of a scene's windows in pixels; 224")] = None,
+    stride: Annotated[int | None, typer.Option(min=0, help="pixels between windows; 0: half a chip")] = None,
+    min_valid: Annotated[
+        float | None, typer.Option(min=0, max=1, help="smallest share of a window that is no nodata; 0.5")
+    ] = None,
     bands: Annotated[str, typer.Option(metavar="R,G,B", help="1-based bands of scenes")] = "",
     scale: Annotated[
         str, typer.Option(metavar="LO,HI", help="values that become 0 and 255; without it percentiles 2 and 98")
@@ -54,33 +58,43 @@ def index(
         str, typer.Option(metavar="I/N", help="only every N-th shard from the I-th, for N machines; then --commit")
     ] = "",
     commit: Annotated[bool, typer.Option("--commit", help="collect what --shard wrote")] = False,
-    files_per_shard: Annotated[int, typer.Option(min=1)] = 1024,
+    files_per_shard: Annotated[int | None, typer.Option(min=1, help="1024")] = None,
     device: Device = "auto",
 ) -> None:
-    """Embed images into ARCHIVE. Run it again after images changed, or after a kill: it does what is left to do."""
+    """Embed images into ARCHIVE.
+
+    Run it again after images changed, or after a kill: it does what is left to do, and remembers what it was told.
+    """
     with errors_for_people("index"):
         share = _share(shard) if shard else (1, 1)
         if shard and commit:
             raise IebakerError("--shard writes a share and --commit collects all; give one of them")
         # imported here: torch costs seconds that other commands don't need
-        from iebaker.search.archive import Archive
         from iebaker.search.commit import commit as collect
         from iebaker.search.embedding import Embedder
         from iebaker.search.index import write_shards
-        from iebaker.search.items import SceneSettings
-        from iebaker.search.plan import make_plan
+        from iebaker.search.plan import Request, make_plan, remembered
 
-        if (model is None or not images) and (archive / "collection.json").exists():
-            known = Archive(archive)
-            model, images = model or known.model_folder, images or [str(p) for p in known.roots.places.values()]
-        if model is None or not images:
-            raise IebakerError("a new archive needs --model FOLDER and --images PATH")
-        scenes = SceneSettings(
-            chip, stride, min_valid, _numbers(bands, int, 3, "--bands"), _numbers(scale, float, 2, "--scale")
+        given = Request(
+            model=model,
+            images=images,
+            captions=captions,
+            bank_size=bank_size,
+            tokens=tokens,
+            weights=_numbers(fusion, float, 2, "--fusion") or None,
+            chip=chip,
+            stride=stride,
+            min_valid=min_valid,
+            bands=_numbers(bands, int, 3, "--bands") or None,
+            scale=_numbers(scale, float, 2, "--scale") or None,
+            files_per_shard=files_per_shard,
         )
-        embedder = Embedder(model, device)
-        weights = _numbers(fusion, float, 2, "--fusion") or fusion_of(model)
-        plan = make_plan(archive, embedder, images, captions, bank_size, tokens, weights, scenes, files_per_shard)
+        request = remembered(archive, given)
+        if request.model is None or not request.images:
+            raise IebakerError("a new archive needs --model FOLDER and --images PATH")
+        if request.weights is None:
+            request = replace(request, weights=fusion_of(request.model))
+        plan = make_plan(archive, embedder := Embedder(request.model, device), request)
         if not commit:
             typer.echo(
                 f"{archive}: {len(plan.parts)} shards, fusion {plan.settings.global_weight} global + "
@@ -90,7 +104,7 @@ def index(
             done = write_shards(plan, embedder, share)
             typer.echo(describe(done), err=True)
         if not shard:
-            typer.echo(f"{archive}: {collect(plan, model)} rows", err=True)
+            typer.echo(f"{archive}: {collect(plan)} rows", err=True)
 
 
 def search(

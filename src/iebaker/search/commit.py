@@ -17,7 +17,7 @@ from iebaker.search.hashes import Hashes
 from iebaker.search.plan import Plan
 
 
-def commit(plan: Plan, model: Path) -> int:
+def commit(plan: Plan) -> int:
     """Make all shards of the plan the archive; the number of its rows.
 
     Raises:
@@ -48,10 +48,10 @@ def commit(plan: Plan, model: Path) -> int:
                 _link(_tokens_file(place, name), folder / f"{name}.npy")
     else:
         shutil.rmtree(plan.folder / layout.TOKENS, ignore_errors=True)
-    return _finish(plan, names, model)
+    return _finish(plan, names)
 
 
-def _finish(plan: Plan, names: Sequence[str], model: Path) -> int:
+def _finish(plan: Plan, names: Sequence[str]) -> int:
     """What describes the shards: captions, refused files, collection.json, and this machine's places and vectors."""
     files = [plan.folder / layout.SHARDS / f"{name}.parquet" for name in names]
     captions = plan.pending / layout.CAPTIONS
@@ -62,7 +62,7 @@ def _finish(plan: Plan, names: Sequence[str], model: Path) -> int:
     refused = plan.refused + [tuple(one) for file in files for one in shards.read_note(file)["refused"]]
     table = pd.DataFrame(sorted(refused), columns=["href", "reason"])
     write_text(plan.folder / layout.REFUSED, table.to_csv(index=False, lineterminator="\n"))
-    layout.write_places(plan.folder, plan.roots, model)
+    layout.write_places(plan.folder, plan.roots, plan.request.as_dict())
     layout.write_collection(plan.folder, plan.settings, files, len(refused))
     shutil.rmtree(plan.pending, ignore_errors=True)
     Hashes(plan.folder).forget(set(names))
