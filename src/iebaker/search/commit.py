@@ -51,6 +51,16 @@ def commit(plan: Plan) -> int:
     return _finish(plan, names)
 
 
+def publish(folder: Path, destination: Path) -> None:
+    """Copy an archive without what belongs to this machine: equal archives then are equal folders."""
+    with replacing(destination) as out:
+        for path in sorted(folder.rglob("*")):
+            place = path.relative_to(folder)
+            if path.is_file() and place.parts[0] not in (layout.LOCAL, layout.PENDING):
+                (out / place).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, out / place)
+
+
 def _finish(plan: Plan, names: Sequence[str]) -> int:
     """What describes the shards: captions, refused files, collection.json, and this machine's places and vectors."""
     files = [plan.folder / layout.SHARDS / f"{name}.parquet" for name in names]
