@@ -22,7 +22,7 @@ def main(archive: str) -> None:
     config, model = CONFIG / archive / params.variant, MODELS / archive / params.variant / str(params.seed)
     if not model.exists():
         with replacing(ARCHIVES / archive):
-            print(f"{archive}: {model} is not among corpora, variants and seeds of params.yaml; the archive stays empty")
+            print(f"{archive}: {model} is not selected in params.yaml; the archive stays empty")
         return
     train, fusion = read_training(config).train, read_evaluation(config).fusion
     if fusion.standardise:

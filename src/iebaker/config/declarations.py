@@ -88,7 +88,8 @@ def check(params: Any) -> dict[str, Any]:
         IebakerError: naming an unknown section, an empty or repeated selection, or a name that is not defined.
     """
     declared = parse(Declarations, params, "")
-    for selection, definitions in (("benchmarks", "benchmark"), ("corpora", "corpus"), ("variants", "variant"), ("archives", "archive")):
+    definitions_of = {"benchmarks": "benchmark", "corpora": "corpus", "variants": "variant", "archives": "archive"}
+    for selection, definitions in definitions_of.items():
         for name in getattr(declared, selection):
             require_defined(params, definitions, name)
     for corpus in declared.corpora:
