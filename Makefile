@@ -3,9 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: repro test lint gate clean
+.PHONY: demo repro test lint gate clean
 repro: $(VENV)/.installed
 	iebaker repro
+
+# a page that searches the test images, after `make repro`
+demo: $(VENV)/.installed
+	iebaker serve data/archives/synthetic --images data/raw/synthetic/images --model data/models/synthetic/full/0
 
 test: $(VENV)/.installed
 	python -m pytest

@@ -2,8 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from iebaker.atomic import write_text
+from iebaker.console import errors_for_people
 from iebaker.corpus.manifest import SPLITS
 from iebaker.errors import IebakerError
 from iebaker.layout import METRICS, use_sleeping_threads
@@ -20,10 +19,12 @@ from iebaker.report import published
 from iebaker.retrieval import rerank as sar
 from iebaker.retrieval.foreign import check_test, image_of_text_of, load_bank, load_captions, load_scores, sar_params
 from iebaker.retrieval.rerank.selection import DIRECTIONS, HYPER_PARAMETERS
+from iebaker.search import commands as search_commands
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Remote-sensing image-text retrieval, evaluated.")
 study_app = typer.Typer(no_args_is_help=True, help="Keep results beside those of the next run.")
 app.add_typer(study_app, name="study")
+search_commands.register(app)
 Method = StrEnum("Method", ["auto", *HYPER_PARAMETERS])
 Split = StrEnum("Split", list(SPLITS))
 Protocol = StrEnum("Protocol", ["strict", "skyscript"])
@@ -259,16 +260,6 @@ def study_sweep(
     with errors_for_people("study sweep"):
         rows = study.collect_sweep(name, parameter, settings or [])
         typer.echo(f"reports/studies/{name}.csv: {rows} rows")
-
-
-@contextmanager
-def errors_for_people(command: str) -> Iterator[None]:
-    """Turn what is wrong with the input into one line on stderr and exit code 2."""
-    try:
-        yield
-    except (IebakerError, OSError) as error:
-        typer.echo(f"iebaker {command}: {error}", err=True)
-        raise typer.Exit(2) from error
 
 
 def _print(values: Any) -> None:

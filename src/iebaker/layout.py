@@ -17,6 +17,7 @@ CONFIG = Path("data/config")
 MODELS = Path("data/models")
 SIMILARITY = Path("data/similarity")
 EVALUATION = Path("data/evaluation")
+ARCHIVES = Path("data/archives")
 # what is kept between runs beside them
 DOWNLOADS = Path("data/downloads")
 FEATURES = Path("data/features")

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from iebaker.config.params import EvaluationConfig, Section, TrainingConfig, parse
+from iebaker.config.params import ArchiveParams, EvaluationConfig, Section, TrainingConfig, parse
 from iebaker.errors import IebakerError
 
 NAME = r"^\w[\w.-]*$"  # of what becomes a folder
@@ -56,10 +56,12 @@ class Declarations(Section):
     benchmarks: Names
     corpora: Names
     variants: Names
+    archives: Annotated[list[Name], AfterValidator(_distinct)] = []
     seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
     benchmark: dict[Name, Values]
     corpus: dict[Name, CorpusDefinition]
     variant: dict[Name, Overlay]
+    archive: dict[Name, ArchiveParams] = {}
     recipes: dict[Name, Overlay]
     synthetic: Values
     keywords: Values
@@ -86,7 +88,8 @@ def check(params: Any) -> dict[str, Any]:
         IebakerError: naming an unknown section, an empty or repeated selection, or a name that is not defined.
     """
     declared = parse(Declarations, params, "")
-    for selection, definitions in (("benchmarks", "benchmark"), ("corpora", "corpus"), ("variants", "variant")):
+    definitions_of = {"benchmarks": "benchmark", "corpora": "corpus", "variants": "variant", "archives": "archive"}
+    for selection, definitions in definitions_of.items():
         for name in getattr(declared, selection):
             require_defined(params, definitions, name)
     for corpus in declared.corpora:

@@ -198,6 +198,15 @@ class SarParams(Section):
     iterations: Count = Field(ge=1, le=10_000, description="of sinkhorn")
 
 
+class ArchiveParams(Section):
+    """`archive.<name>`: images that a trained model makes searchable; the name is that of the model's corpus."""
+
+    variant: str
+    seed: int = Field(ge=0)
+    images: str | list[str] = Field(description="folder, file, zip or pattern; several as a list")
+    tokens: bool = Field(description="keep image tokens, for a faster second stage of searches")
+
+
 class TrainingConfig(Section):
     """Everything that shapes one training: what `configure` resolves and `train` reads.
 

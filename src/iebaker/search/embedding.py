@@ -1,0 +1,109 @@
+"""The one function through which search uses a model: from items to normalised features."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from iebaker.errors import IebakerError
+from iebaker.model import factory
+from iebaker.model.encoding import encode, pick_device
+
+# Every batch has this many items, the last one filled up: sums then run in the same order for an image whatever its
+# neighbours are, so an archive has the same bytes however it was split and updated.
+BATCH = 32
+FINGERPRINTED = (factory.WEIGHTS_FILE, factory.CONFIG_FILE)
+
+
+class Embedder:
+    """A model folder as `iebaker.model.factory.save` writes it, opened for search.
+
+    Attributes:
+        name: open_clip's name of the model.
+        fingerprint: SHA-256 of weights, configuration and preprocessing.
+        width: d.
+        local: whether the model was trained with a local similarity.
+        mask_padding: whether padding is left out of it.
+    """
+
+    def __init__(self, folder: Path, device: str = "auto") -> None:
+        self.folder = folder
+        self.fingerprint = fingerprint(folder)
+        self.model = factory.load(folder).to(pick_device(device)).eval()
+        description = factory.describe(folder)
+        local = description.get("local", {})
+        self.name, self.width = self.model.name, self.model.embed_dim
+        self.local, self.mask_padding = bool(local.get("loss", 0)), bool(local.get("mask_padding", True))
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the square that the image tower reads."""
+        return self.model.preprocess.size
+
+    def images(self, items: Sequence[Any], tokens: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Normalised features of images: pooled (N, d) float16 and tokens (N, P, d) float16, P = 0 without `tokens`.
+
+        Args:
+            items: PIL images, (S, S, 3) uint8 arrays, or files.
+        """
+        self.model.read(tokens=tokens)
+        pooled, kept = [], []
+        for start in range(0, len(items), BATCH):
+            batch = list(items[start : start + BATCH])
+            filled = batch + batch[-1:] * (BATCH - len(batch))
+            output = encode(self.model.image, filled, tokens)
+            pooled.append(_half(output.pooled)[: len(batch)])
+            kept.append(_half(output.tokens)[: len(batch)])
+        if not pooled:
+            return np.zeros((0, self.width), np.float16), np.zeros((0, 0, self.width), np.float16)
+        return np.concatenate(pooled), np.concatenate(kept)
+
+    def texts(self, captions: Sequence[str], tokens: bool = False) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Normalised features of texts: pooled (N, d) float32, and for each its tokens (L, d) that count.
+
+        Without `tokens` the second is empty. Each text is encoded alone, so its features never depend on the others.
+        """
+        self.model.read(tokens=tokens, trim=self.mask_padding)
+        pooled, kept = np.zeros((len(captions), self.width), np.float32), []
+        for row, caption in enumerate(captions):
+            output = encode(self.model.text, [caption], tokens)
+            pooled[row] = F.normalize(output.pooled, dim=-1)[0].numpy()
+            if tokens:
+                counted = ~output.padding[0] if self.mask_padding else torch.ones_like(output.padding[0])
+                kept.append(F.normalize(output.tokens[0], dim=-1)[counted].numpy())
+        return pooled, kept
+
+    def bank(self, captions: Sequence[str]) -> np.ndarray:
+        """Normalised pooled features (N, d) float32 of many texts, in batches of equal size."""
+        self.model.read(tokens=False)
+        self.model.text.reader.trim = False  # equal shapes for every batch
+        parts = []
+        for start in range(0, len(captions), BATCH):
+            batch = list(captions[start : start + BATCH])
+            filled = batch + batch[-1:] * (BATCH - len(batch))
+            parts.append(F.normalize(encode(self.model.text, filled, False).pooled, dim=-1)[: len(batch)].numpy())
+        return np.concatenate(parts) if parts else np.zeros((0, self.width), np.float32)
+
+
+def fingerprint(folder: Path) -> str:
+    """Identifies what a model folder computes.
+
+    Raises:
+        IebakerError: if it is no model folder.
+    """
+    digest = hashlib.sha256()
+    for name in FINGERPRINTED:
+        try:
+            with (folder / name).open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise IebakerError(f"{folder}: {name} is missing; give a folder that `dvc repro` trained") from error
+    return digest.hexdigest()
+
+
+def _half(values: torch.Tensor) -> np.ndarray:
+    return F.normalize(values, dim=-1).half().numpy()
