@@ -9,7 +9,7 @@ repro: $(VENV)/.installed
 
 # a page that searches the test images, after `make repro`
 demo: $(VENV)/.installed
-	iebaker serve data/archives/synthetic --images data/raw/synthetic/images --model data/models/synthetic/full/0
+	iebaker serve data/archives/synthetic
 
 test: $(VENV)/.installed
 	python -m pytest

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from search_fixtures import CAPTIONS, draw, shareable, write_images, write_model
 
 from iebaker.errors import IebakerError
 from iebaker.search.archive import Archive
-from iebaker.search.commit import commit
+from iebaker.search.commit import commit, publish
 from iebaker.search.embedding import Embedder
 from iebaker.search.index import write_shards
 from iebaker.search.plan import Request, make_plan
@@ -160,3 +161,17 @@ def test_another_model_is_refused(embedder, images, tmp_path):
         index(other, tmp_path / "archive", [images])
     with pytest.raises(IebakerError, match="another model than the one that made"):
         Archive(tmp_path / "archive").check_model(other.fingerprint, other.folder)
+
+
+def test_a_published_archive_finds_its_model_and_images_after_a_move(embedder, tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(embedder.folder, project / "model")
+    write_images(project / "images", range(5))
+    index(Embedder(project / "model"), tmp_path / "work", [project / "images"])
+    publish(tmp_path / "work", project / "archive")
+    project.rename(tmp_path / "elsewhere")
+    archive = Archive(tmp_path / "elsewhere/archive")
+    assert archive.model_folder == tmp_path / "elsewhere/model"
+    assert archive.roots.places == {"images": tmp_path / "elsewhere/images"}
+    kept = b"".join(path.read_bytes() for path in archive.folder.rglob("*") if path.is_file())
+    assert str(tmp_path).encode() not in kept

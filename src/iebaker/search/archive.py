@@ -1,6 +1,7 @@
 """An archive on disk: what lies where, and what it says of itself."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -124,7 +125,7 @@ class Archive:
     def roots(self) -> Roots:
         """Where its images lie here; roots that are not known are missing."""
         if not self._images:
-            return Roots({name: Path(place) for name, place in self._places.get("roots", {}).items()})
+            return Roots({name: self._place(place) for name, place in self._places.get("roots", {}).items()})
         given = roots_of(self._images)[0]
         names = sorted({href.partition("/")[0] for href in self.table["href"].to_pylist()})
         if len(names) == len(given.places) == 1:  # it may have another name by now
@@ -138,9 +139,12 @@ class Archive:
         Raises:
             IebakerError: if that is not known.
         """
-        if self._model is None and "request" not in self._places:
+        if self._model is not None:
+            return self._model
+        known = self._places.get("model") or self._places.get("request", {}).get("model")
+        if known is None:
             raise IebakerError(f"{self.folder}: its model's folder is not known on this machine; name it by --model")
-        return self._model or Path(self._places["request"]["model"])
+        return self._place(known)
 
     def check_model(self, fingerprint: str, folder: Path) -> None:
         """Raise IebakerError unless `folder` is the model that made the archive."""
@@ -178,6 +182,10 @@ class Archive:
     def _places(self) -> dict[str, Any]:
         return read_places(self.folder)
 
+    def _place(self, place: str) -> Path:
+        """A place as it was remembered: absolute, or relative to the archive."""
+        return Path(os.path.normpath(self.folder / place))
+
     def _read(self, columns: list[str]) -> pa.Table:
         return pa.concat_tables([pq.read_table(file, columns=columns) for file in self.files])
 
@@ -186,6 +194,13 @@ def write_places(folder: Path, roots: Roots, request: Mapping[str, Any]) -> None
     """Remember where images and model lie on this machine, and what was asked for."""
     places = {"roots": {name: str(place) for name, place in roots.places.items()}, "request": dict(request)}
     write_text(folder / LOCAL / PLACES, json.dumps(places, indent=2) + "\n")
+
+
+def write_relative_places(folder: Path, destination: Path, places: Mapping[str, Any]) -> None:
+    """As `write_places`, of an archive that will lie at `destination`: no path of this machine is written."""
+    roots = {name: os.path.relpath(place, destination) for name, place in places["roots"].items()}
+    values = {"roots": roots, "model": os.path.relpath(places["request"]["model"], destination)}
+    write_text(folder / LOCAL / PLACES, json.dumps(values, indent=2) + "\n")
 
 
 def read_places(folder: Path) -> dict[str, Any]:

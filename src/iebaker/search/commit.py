@@ -52,13 +52,18 @@ def commit(plan: Plan) -> int:
 
 
 def publish(folder: Path, destination: Path) -> None:
-    """Copy an archive without what belongs to this machine: equal archives then are equal folders."""
+    """Copy an archive without what belongs to this machine: equal archives then are equal folders.
+
+    Where its images and its model lie is kept relative to `destination`, so that a project can be moved as a whole.
+    """
+    places = layout.read_places(folder)
     with replacing(destination) as out:
         for path in sorted(folder.rglob("*")):
             place = path.relative_to(folder)
             if path.is_file() and place.parts[0] not in (layout.LOCAL, layout.PENDING):
                 (out / place).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, out / place)
+        layout.write_relative_places(out, destination, places)
 
 
 def _finish(plan: Plan, names: Sequence[str]) -> int:
