@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 
 from iebaker.cli import app
 from iebaker.errors import IebakerError
-from iebaker.method.similarity import global_similarity, local_of_query, local_similarity
+from iebaker.method.similarity import global_similarity, local_similarity
 from iebaker.model import factory
 from iebaker.model.encoding import encode
 from iebaker.retrieval.rerank.selection import Choice, apply
 from iebaker.search import reverse
 from iebaker.search.archive import Archive
+from iebaker.search.local import local_of_query
 from iebaker.search.query import Searcher, Term
 from iebaker.search.scan import top_rows
 from iebaker.search.shards import BOX

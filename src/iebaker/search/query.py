@@ -14,12 +14,12 @@ from PIL import Image
 from iebaker import images
 from iebaker.config.params import SarParams
 from iebaker.errors import IebakerError
-from iebaker.method.similarity import local_of_query
 from iebaker.retrieval.rerank.selection import HYPER_PARAMETERS, Choice, standard_deviation
 from iebaker.search import reverse
 from iebaker.search.archive import Archive
 from iebaker.search.embedding import Embedder
 from iebaker.search.items import Box, open_item
+from iebaker.search.local import local_of_query
 from iebaker.search.scan import top_rows
 from iebaker.search.where import matching
 
