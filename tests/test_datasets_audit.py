@@ -10,7 +10,7 @@ from datasets_builders import RSICD, needs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from iebaker.corpus import manifest
+from iebaker.corpus import duplicates, manifest
 from iebaker.datasets import audit
 from iebaker.datasets.files import RawFiles
 from iebaker.datasets.formats import karpathy, plain_csv
@@ -36,9 +36,9 @@ def table(*images):
 @settings(deadline=None)
 @given(hashes, hashes, st.integers(1, 3))
 def test_close_hashes_against_brute_force(left, right, block):
-    original, audit.BLOCK_ROWS = audit.BLOCK_ROWS, block
-    found = audit.close_hashes(np.array(left, np.uint64), np.array(right, np.uint64))
-    audit.BLOCK_ROWS = original
+    original, duplicates.BLOCK_ROWS = duplicates.BLOCK_ROWS, block
+    found = duplicates.close_hashes(np.array(left, np.uint64), np.array(right, np.uint64))
+    duplicates.BLOCK_ROWS = original
     expected = [(i, j, (a ^ b).bit_count()) for i, a in enumerate(left) for j, b in enumerate(right)]
     assert found.tolist() == [list(pair) for pair in expected if pair[2] <= 8]
 
@@ -49,7 +49,7 @@ FAR = [0x0, 0xFFFF0000FFFF0000, 0xF0F0F0F0F0F0F0F0, 0xAAAAAAAA55555555, 0x123456
 def test_eight_bits_are_near_and_nine_are_not():
     near, far = 0xFF, 0x1FF
     data = table(("near", "train", near, "a"), ("far", "train", far, "b"), ("t", "test", 0, "c"))
-    dropped = audit.offenders({"one": data})
+    dropped = duplicates.offenders({"one": data})
     assert dropped.to_dict("records") == [
         {
             "benchmark": "one",
@@ -62,13 +62,13 @@ def test_eight_bits_are_near_and_nine_are_not():
             "distance": 8,
         }
     ]
-    assert audit.keep(data, "one", dropped)["filename"].tolist() == ["far", "t"]
-    assert audit.keep(data, "other", dropped).equals(data)
+    assert duplicates.keep(data, "one", dropped)["filename"].tolist() == ["far", "t"]
+    assert duplicates.keep(data, "other", dropped).equals(data)
 
 
 def test_validation_counts_and_the_nearest_reason_is_given():
     data = table(("x", "train", 0, "a"), ("v", "val", 0b11, "b"), ("t", "test", 0b1, "c"))
-    assert audit.offenders({"one": data})[["because_filename", "distance"]].to_numpy().tolist() == [["t", 1]]
+    assert duplicates.offenders({"one": data})[["because_filename", "distance"]].to_numpy().tolist() == [["t", 1]]
 
 
 def test_caption_sets_only_across_benchmarks():
@@ -76,8 +76,8 @@ def test_caption_sets_only_across_benchmarks():
         ("p", "train", FAR[0], ["a", "b", "b"]), ("q", "test", FAR[1], ["a", "b"]), ("r", "train", FAR[2], ["c"])
     )
     two = table(("s", "test", FAR[3], ["b", "a"]), ("t", "train", FAR[4], ["c", "d"]))
-    assert audit.offenders({"one": one}).empty
-    dropped = audit.offenders({"one": one, "two": two})
+    assert duplicates.offenders({"one": one}).empty
+    dropped = duplicates.offenders({"one": one, "two": two})
     assert dropped[["filename", "because_benchmark", "because_filename", "rule"]].to_numpy().tolist() == [
         ["p", "two", "s", "captions"]
     ]
@@ -87,7 +87,7 @@ def test_caption_sets_only_across_benchmarks():
 def test_benchmarks_leak_in_both_directions_and_ids_are_their_own():
     one = table(("p", "train", FAR[0], ["a"]), ("q", "test", FAR[1], ["b"]))
     two = table(("x", "train", FAR[2], ["c"]), ("y", "train", FAR[1] ^ 1, ["d"]), ("z", "val", FAR[0], ["e"]))
-    dropped = audit.offenders({"one": one, "two": two})
+    dropped = duplicates.offenders({"one": one, "two": two})
     assert dropped[["benchmark", "image_id", "because_benchmark", "because_split"]].to_numpy().tolist() == [
         ["one", 0, "two", "val"],
         ["two", 1, "one", "test"],
@@ -98,7 +98,7 @@ def test_benchmarks_leak_in_both_directions_and_ids_are_their_own():
 @given(st.lists(st.tuples(st.sampled_from(["train", "val", "test"]), st.integers(0, 2**12)), min_size=1, max_size=12))
 def test_what_is_kept_is_far_from_everything_held_out(images):
     data = table(*((str(row), split, phash, ["x"]) for row, (split, phash) in enumerate(images)))
-    kept = manifest.images_of(audit.keep(data, "one", audit.offenders({"one": data})))
+    kept = manifest.images_of(duplicates.keep(data, "one", duplicates.offenders({"one": data})))
     train, held = kept[kept["split"] == "train"], kept[kept["split"] != "train"]
     assert len(held) == sum(split != "train" for split, _ in images)
     far = [phash for split, phash in images if split == "train"]
@@ -171,11 +171,11 @@ def test_rsicd_and_rsitmd_share_images_by_caption_sets():
             if all(captions)
         ]
         tables[name] = table(*images)
-    pairs = audit.near_duplicates(*(audit.gather_images({name: tables[name]}) for name in tables))
+    pairs = duplicates.near_duplicates(*(duplicates.gather_images({name: tables[name]}) for name in tables))
     rsicd, rsitmd = (manifest.images_of(tables[name])["split"].to_numpy() for name in tables)
     leaks = pairs[(rsicd[pairs["left"]] == "test") & (rsitmd[pairs["right"]] == "train")]
     assert leaks["left"].nunique() == 20 and set(leaks["rule"]) == {"captions"}
-    dropped = audit.offenders(tables)
+    dropped = duplicates.offenders(tables)
     assert (dropped["benchmark"] == "rsitmd").sum() >= 20
 
 

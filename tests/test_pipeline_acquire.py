@@ -82,7 +82,10 @@ def test_own_folder_is_a_dependency(clone, tmp_path):
 
     clone.change({"benchmark": {"mine": {"source": f"{source} misspelt"}}})
     refused = clone(*reproduce, check=False)
-    assert f"locate.py mine: benchmark.mine.source: {source} misspelt does not exist; correct the path" in refused
+    assert (
+        f"locate.py --benchmark mine: benchmark.mine.source: {source} misspelt does not exist; correct the path"
+        in refused
+    )
     assert "Traceback" not in refused and Path(clone.folder / "data/raw/mine/dataset.json").exists()
     clone("git", "checkout", "-q", ".")
 

@@ -19,6 +19,7 @@ from dvc.cli import main
 from dvc.utils.serialize import _yaml
 from iebaker.project import lock
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
 before, number, kind = Path(sys.argv[1]), int(sys.argv[2]), signal.Signals[sys.argv[3]]
 stages, whole = 3, _yaml._dump
 
