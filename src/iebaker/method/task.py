@@ -1,11 +1,11 @@
 """One batch of pairs: towers, similarities, elimination, losses (method: Objective)."""
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 
-from iebaker.config.params import TrainingConfig
+from iebaker.config.params import KerParams, TrainingConfig
 from iebaker.method import objective, similarity
 from iebaker.method.eba import Elimination
 from iebaker.method.keyword_head import KeywordHead
@@ -86,13 +86,14 @@ class RetrievalTask(nn.Module):
         loss = objective.retrieval_loss(global_values, local_values, keep_global, keep_local, self.scale, local.loss)
         record = {"global": positives[0], "dropped_global": ~keep_global, "loss_retrieval": loss}
         if local_values is not None:
-            record |= {"local": positives[1], "dropped_local": ~keep_local}
+            record |= {"local": local_values.diagonal(), "dropped_local": ~keep_local}
 
         if batch.masked is not None:
+            ker, keyword_head = cast(KerParams, self.config.ker), cast(KeywordHead, self.keyword_head)
             masked = self.model.text(batch.masked.texts, batch.seed + 2)
             positions = batch.masked.positions[:, : masked.tokens.shape[1]]
             padding = masked.padding if local.mask_padding else None
-            scores = self.keyword_head(masked.tokens, images.tokens, positions, padding)
+            scores = keyword_head(masked.tokens, images.tokens, positions, padding)
             record["loss_keywords"] = objective.keyword_loss(scores, batch.masked.classes)
-            loss = loss + self.config.ker.weight * record["loss_keywords"]
+            loss = loss + ker.weight * record["loss_keywords"]
         return {"loss": loss, **record}

@@ -50,7 +50,7 @@ class Trainer:
         torch.set_num_threads(recipe.threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
         # filling uninitialised memory costs 10% of a step and affects no result
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set by a module class
         self.device = pick_device(recipe.device)
         self.streams = {purpose: stream(seed, purpose) for purpose in PURPOSES}
 
@@ -140,7 +140,7 @@ class Trainer:
         for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
             group["lr"] = schedule.learning_rate(self.step, peak, self.plan.warmup, self.plan.steps)
         self.optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch does not type it
         self.scaler.unscale_(self.optimiser)
         parameters = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
         torch.nn.utils.clip_grad_norm_(parameters, recipe.grad_clip)
@@ -150,7 +150,7 @@ class Trainer:
 
     def _audit(self, rows: np.ndarray, records: list[dict[str, Tensor]]) -> dict[str, Any]:
         """Per similarity: its threshold, and what was dropped against what is known to be weak."""
-        seen, result = self.plan.pairs.iloc[rows].reset_index(drop=True), {}
+        seen, result = self.plan.pairs.iloc[rows].reset_index(drop=True), dict[str, Any]()
         thresholds = self.task.elimination.thresholds
         for name in ("global", "local"):
             if name in records[0]:
