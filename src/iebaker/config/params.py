@@ -96,6 +96,15 @@ class ModelParams(Section):
     )
     lock_image: bool = Field(description="freeze the image trunk; its projection still trains")
     lock_text: bool = Field(description="freeze the text trunk; its projection still trains")
+    unlocked_image: Count = Field(ge=0, le=1000, description="last blocks of a frozen image trunk that still train")
+    unlocked_text: Count = Field(ge=0, le=1000, description="last blocks of a frozen text trunk that still train")
+
+    @model_validator(mode="after")
+    def _unlocked_of_a_locked_trunk(self) -> "ModelParams":
+        for side in ("image", "text"):
+            if (count := getattr(self, f"unlocked_{side}")) and not getattr(self, f"lock_{side}"):
+                raise ValueError(f"unlocked_{side}={count} without lock_{side}; an unlocked trunk trains as a whole")
+        return self
 
 
 class TrainParams(Section):
@@ -104,6 +113,9 @@ class TrainParams(Section):
     epochs: Count = Field(ge=0, le=10_000, description="0 evaluates the untouched model")
     batch_size: Count = Field(ge=2, le=1_000_000, description="a contrastive loss needs at least two pairs")
     pairs: Literal["all", "one_per_image"]
+    positives: Literal["own", "identical"] = Field(
+        description="what an anchor is aligned with: its own pair, or every pair of the same caption or image"
+    )
     lr: Number = Field(gt=0, allow_inf_nan=False)
     head_lr: Number = Field(
         ge=0, allow_inf_nan=False, description="learning rate of untrained heads; 0: the same as lr"

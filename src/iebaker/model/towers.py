@@ -146,11 +146,16 @@ class RetrievalModel(nn.Module):
         """Whether both towers give tokens in the joint space."""
         return not self.tokens_missing
 
-    def lock(self, image: bool, text: bool) -> None:
-        """Freeze trunks for good; heads still train."""
-        for tower, wanted in ((self.image, image), (self.text, text)):
-            if wanted:
-                tower.freeze()
+    def lock(self, image: bool, text: bool, unlocked_image: int = 0, unlocked_text: int = 0) -> None:
+        """Freeze trunks for good; heads still train, and so do the last `unlocked` blocks of a trunk.
+
+        Raises:
+            IebakerError: if a trunk can't be divided so.
+        """
+        if image:
+            self.image.freeze(unlocked_image, "model.unlocked_image")
+        if text:
+            self.text.freeze(unlocked_text, "model.unlocked_text")
 
     def read(self, tokens: bool = True, trim: bool = True) -> None:
         """Say what will be read of the towers' output.
