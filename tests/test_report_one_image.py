@@ -1,6 +1,5 @@
 """One image in a split: what can be computed is, and no stage fails after all trainings."""
 
-import pandas as pd
 import report_fixtures
 from conftest import section, write_corpus
 
@@ -15,7 +14,7 @@ def test_one_test_image_has_a_curve_of_one_point(tmp_path, monkeypatch):
     variants = {"baseline": 1.0}
     monkeypatch.setattr(report_fixtures, "QUALITY", variants)
     monkeypatch.setattr(report_fixtures, "SEEDS", [0])
-    monkeypatch.setattr(report_fixtures, "SELECTED", report_fixtures.SELECTED | {"variants": ["baseline"], "seeds": [0]})
+    monkeypatch.setattr(report_fixtures, "SELECTED", report_fixtures.SELECTED | {"variants": [*variants], "seeds": [0]})
     params = BenchmarkParams(source="synthetic", image_size=32)
     tiny = section(SyntheticParams, train=30, val=2, test=1)
     acquire("synthetic", params, tiny, tmp_path / "raw/synthetic", tmp_path / "downloads")
