@@ -37,7 +37,8 @@ PROBE = """<!doctype html><iframe src="{page}" style="width:1280px;height:900px;
   document.querySelector("pre").textContent = JSON.stringify({{
     attacked: window.attacked || null, mine: page.getElementById("attacked") !== null,
     scroll: page.documentElement.scrollWidth, scripts: page.scripts.length,
-    frames: page.querySelectorAll("iframe").length, styles: page.querySelectorAll("style").length, shown: getComputedStyle(page.querySelector("main")).display,
+    frames: page.querySelectorAll("iframe").length, styles: page.querySelectorAll("style").length,
+    shown: getComputedStyle(page.querySelector("main")).display,
     seen: page.body.textContent.includes("<script>top.attacked = 1")}});
 }}, 500)</script>"""
 SECRETS = """
