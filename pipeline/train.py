@@ -7,6 +7,7 @@ from common import run
 from iebaker.atomic import write_text
 from iebaker.config.files import read_training
 from iebaker.corpus.loading import open_corpus
+from iebaker.errors import IebakerError
 from iebaker.layout import CONFIG, CORPORA, FEATURES, LOGS, MODELS, PREPARED, RESUME
 from iebaker.training.fit import fit
 
@@ -16,7 +17,10 @@ def main(corpus: str, variant: str, seed: str) -> None:
     members = open_corpus(CORPORA / corpus, PREPARED)
     place = f"{corpus}/{variant}/{seed}"
     machine = fit(config, members, int(seed), MODELS / place, RESUME / place, FEATURES)
-    write_text(LOGS / f"{place}.json", json.dumps(machine, indent=2) + "\n")
+    try:
+        write_text(LOGS / f"{place}.json", json.dumps(machine, indent=2) + "\n")
+    except (IebakerError, OSError) as error:  # times shape no result
+        print(f"{place}: the log is not written: {error}")
     print(f"{place}: {machine}")
 
 

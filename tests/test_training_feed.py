@@ -33,7 +33,7 @@ def test_frozen_trunks_are_kept_and_change_nothing(corpus):
     assert losses[0] == pytest.approx(losses[1], rel=2e-3)
 
 
-def test_frozen_trunks_run_once_for_all_seeds(corpus, tmp_path, monkeypatch):
+def test_frozen_trunks_run_once_for_all_seeds_and_again_when_damaged(corpus, tmp_path, monkeypatch, capsys):
     """Another seed has other heads and reads the same features; changed trunk weights make others."""
     parameters = config(**FROZEN)
     plan, runs, batches = make_plan(parameters, corpus, 0), [], tower.batches
@@ -57,6 +57,11 @@ def test_frozen_trunks_run_once_for_all_seeds(corpus, tmp_path, monkeypatch):
     assert not torch.equal(first.image(one.images).pooled, second.image(other.images).pooled)
     feed(third)
     assert runs[2:] == ["frozen image trunk"]
+    for number, file in enumerate(sorted(tmp_path.iterdir())):
+        file.write_bytes(file.read_bytes()[: -50 if number else None][:-4000] + (b"" if number else bytes(4000)))
+    again = feed(second).batch(ROWS)
+    assert len(runs) > 4 and "is damaged: its features are computed again" in capsys.readouterr().out
+    assert all(map(torch.equal, one.images, again.images)) and all(map(torch.equal, one.texts, again.texts))
 
 
 def test_a_frozen_image_trunk_that_sees_crops_is_not_kept(corpus):

@@ -158,12 +158,17 @@ def export_model(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    verify: Annotated[bool, typer.Option("--verify", help="read every byte of DVC's cache and of the results")] = False,
+) -> None:
     """Print versions, device, and what is wrong with the environment or dvc.lock."""
     from iebaker.doctor import report  # imports torch: seconds that the other commands don't need
     from iebaker.project import lock
+    from iebaker.project import verify as verifying
 
-    raise typer.Exit(report(sys.stdout, [lock.check]))
+    with errors_for_people("doctor"):
+        status = report(sys.stdout, [lock.check, *([verifying.check] if verify else [])])
+    raise typer.Exit(status)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

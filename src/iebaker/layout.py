@@ -30,6 +30,7 @@ ABLATION = Path("reports/ablation")
 STUDIES = Path("reports/studies")
 AUDIT = Path("reports/audit.json")
 REPORT = Path("reports/index.html")
+MACHINE = Path("reports/machine.md")  # beside the report and no out: it differs on every machine
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ Nothing here knows of files or stages.
 """
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from iebaker.config.section import Count, Number, Section
 from iebaker.config.sources import Layout, PartParams, SourceParams, Text
@@ -19,6 +20,13 @@ from iebaker.errors import IebakerError
 Model = TypeVar("Model", bound=BaseModel)
 SHOWN_KEYS = 20
 SHOWN_CHARACTERS = 200
+LARGEST_STRENGTH = 1e6
+
+
+def _moderate(value: float) -> float:
+    if LARGEST_STRENGTH < value < math.inf:
+        raise ValueError(f"at most {LARGEST_STRENGTH:g}, or .inf")
+    return value
 
 
 class BenchmarkParams(Layout):
@@ -195,16 +203,16 @@ class SarParams(Section):
     bank_size: Count = Field(
         ge=0, le=1_000_000, description="training queries of each side whose similarities are exported for querybank"
     )
-    weight_forward: Number = Field(ge=0, allow_inf_nan=False, description="W1 of weighted")
-    weight_reverse: Number = Field(ge=0, allow_inf_nan=False, description="W2 of weighted")
-    decay: Number = Field(ge=0, allow_inf_nan=False, description="xi of weighted")
-    strength: Number = Field(
+    weight_forward: Number = Field(ge=0, le=1e6, description="W1 of weighted")
+    weight_reverse: Number = Field(ge=0, le=1e6, description="W2 of weighted")
+    decay: Number = Field(ge=0, le=1e3, description="xi of weighted")
+    strength: Annotated[Number, AfterValidator(_moderate)] = Field(
         ge=0,
         description="lambda of soft and querybank, in validation standard deviations; .inf: reversed retrieval alone",
     )
     beta: Number = Field(
         gt=0,
-        allow_inf_nan=False,
+        le=1e6,
         description="inverse temperature of soft, querybank and sinkhorn, per standard deviation of validation",
     )
     iterations: Count = Field(ge=1, le=10_000, description="of sinkhorn")

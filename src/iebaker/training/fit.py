@@ -29,7 +29,8 @@ def fit(
     """Train, and write the best epoch's model with its history to `out`; with zero epochs, the untouched model.
 
     A checkpoint is left in `resume` after each epoch; a later call with the same configuration, corpus and seed goes on
-    from it and ends with the same numbers. It is removed when `out` is complete.
+    from it and ends with the same numbers. It stays after the last: `out` is not safe before DVC has it in its cache,
+    so the next stage removes it.
 
     Args:
         config: the resolved parameters.
@@ -86,7 +87,6 @@ def fit(
         "separation": separation(trainer.model, members, plan.pairs),
     }
     write(trainer, summary, history, out)
-    checkpoint.remove()
     steps = trainer.step * (epochs - first_epoch) // epochs if epochs else 0
     return {
         "device": str(trainer.device),

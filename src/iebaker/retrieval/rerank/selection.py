@@ -51,6 +51,10 @@ GRID: dict[str, tuple[dict[str, float], ...]] = {
 CRITERION_RANKS = tuple(range(1, 21))
 
 
+# of a validation matrix: inverse temperatures are multiples of its inverse, in single precision
+SMALLEST_DEVIATION, LARGEST_DEVIATION = 1e-30, 1e30
+
+
 class BankScores(NamedTuple):
     """Similarities to training queries, for `querybank`; texts x images both."""
 
@@ -159,8 +163,13 @@ def select(
         scores = scores.astype(np.float32)  # once, not for every member
     relevant = relevance(image_of_text)
     deviation = standard_deviation(scores)
-    if not deviation > 0:
+    if deviation == 0:
         raise IebakerError("scores: all are equal on validation, so there is nothing to re-rank")
+    if not SMALLEST_DEVIATION <= deviation <= LARGEST_DEVIATION:
+        raise IebakerError(
+            f"scores: their standard deviation on validation is {deviation:.3g}, beyond what single precision can "
+            "re-rank; scale them, for example to [-1, 1]"
+        )
     choices, table = {}, []
     for direction in DIRECTIONS:
         best, of_best = Choice("none", deviation), 0.0
@@ -206,5 +215,7 @@ def _gain(
 
 def standard_deviation(scores: np.ndarray) -> float:
     """Of all entries, block by block: the unit of beta and strength."""
-    mean = sum(block.sum(dtype=np.float64) for _, block in row_blocks(scores)) / scores.size
-    return float(np.sqrt(sum(np.square(block - mean).sum() for _, block in row_blocks(scores)) / scores.size))
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):  # infinite, or not a number: its callers look
+        mean = sum(block.sum(dtype=np.float64) for _, block in row_blocks(scores)) / scores.size
+        squares = sum(np.square(block - mean).sum() for _, block in row_blocks(scores))
+        return float(np.sqrt(squares / scores.size))
