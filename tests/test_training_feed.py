@@ -26,7 +26,7 @@ def test_frozen_trunks_are_kept_and_change_nothing(corpus):
     live = Batch(
         image.reader.inputs([feed.images[row] for row in ROWS], image.device),
         text.reader.inputs(feed.token_ids[ROWS], text.device),
-        MaskedCaptions(text.reader.inputs(masked.token_ids, text.device), masked.masked, masked.classes),
+        MaskedCaptions(text.reader.inputs(masked.token_ids, text.device), *masked[1:], of=len(masked.classes)),
         kept.seed,
     )
     losses = [trainer.task(batch)["loss"].item() for batch in (kept, live)]

@@ -142,6 +142,11 @@ class TrainParams(Section):
         description="what happens to training images that are near-duplicates of evaluation images"
     )
     precision: Literal["float32", "bfloat16", "float16"]
+    chunk_size: Count = Field(
+        ge=0, le=1_000_000, description="pairs that a process holds at a time; 0: its whole share of a batch"
+    )
+    processes: Count = Field(ge=1, le=100_000, description="that share a batch, one an accelerator")
+    tf32: bool = Field(description="round float32 products to 10 bits where an accelerator does so faster")
     device: str
     threads: Count = Field(ge=1, le=1024, description="CPU threads: part of the recipe, sums depend on it")
 

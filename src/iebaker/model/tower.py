@@ -208,7 +208,7 @@ class Tower(nn.Module, Generic[AnyReader]):
         if self.reader.trim and padding.shape[1]:
             longest = int((~padding).sum(1).max())
             tokens, padding = tokens[:, :longest], padding[:, :longest]
-        return Trunk(*(values.to(self.device) for values in (pooled, tokens, padding)))
+        return Trunk(*(to_device(values, self.device) for values in (pooled, tokens, padding)))
 
     def _training_parameters(self) -> set[int]:
         parts = [self.adapter.head_parameters()]
@@ -230,6 +230,13 @@ class Tower(nn.Module, Generic[AnyReader]):
     def _thinned(self, trunk: Trunk) -> Trunk:
         dropout = self.feature_dropout if self.training else 0.0
         return Trunk(F.dropout(trunk.pooled.float(), dropout), F.dropout(trunk.tokens.float(), dropout), trunk.padding)
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """A copy on the device; to an accelerator from pinned memory, so that nothing waits for it."""
+    if device.type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
 
 
 def batches(count: int, progress: str = "", size: int = BATCH) -> Iterable[np.ndarray]:
