@@ -79,3 +79,12 @@ def test_a_batch_holds_each_pairs_image_and_caption(corpus):
     assert torch.equal(batch.texts, token_ids[:, : batch.texts.shape[1]])
     assert trainer.model.tokenizer.padding(token_ids)[:, batch.texts.shape[1] :].all()
     assert batch.masked.positions.any() and len(batch.masked.classes) == batch.masked.positions.sum()
+
+
+def test_positives_are_the_pairs_of_the_same_caption_or_image(corpus):
+    assert make_trainer(corpus).feed.batch(ROWS).positives is None
+    feed = make_trainer(corpus, train={"positives": "identical", "pairs": "all"}).feed
+    pairs = feed.plan.pairs.iloc[ROWS]
+    rows = list(zip(pairs["image_id"], pairs["caption"], strict=True))
+    expected = [[image == other or caption == same for other, same in rows] for image, caption in rows]
+    assert feed.batch(ROWS).positives.tolist() == expected and sum(map(sum, expected)) > len(ROWS)

@@ -35,6 +35,7 @@ def outcome(trainer, batch, chunk_size, *thresholds):
         TRANSFORMER,
         TRANSFORMER | {"local": {"mask_padding": False}, "ker": {"mask_ratio": 0.5}},
         TRANSFORMER | {"local": {"loss": 0}},
+        TRANSFORMER | {"train": {"positives": "identical"}},
         TRANSFORMER | {"ker": {"enabled": False}},
         LOCKED,
     ],

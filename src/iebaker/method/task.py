@@ -42,12 +42,15 @@ class Batch(NamedTuple):
         texts: input of the text tower, row by row the captions of these images.
         masked: the same captions for keyword reasoning; None without it.
         seed: of dropout.
+        positives: (B', B') bool, which of the whole batch's B' pairs, those of all pieces and processes, are
+            positives of each other; None: each pair's own alone.
     """
 
     images: Tensor | Trunk
     texts: Tensor | Trunk
     masked: MaskedCaptions | None
     seed: int
+    positives: Tensor | None = None
 
     def pieces(self, size: int) -> list["Batch"]:
         """The same pairs, at most `size` at a time; each piece has dropout of its own."""
@@ -59,7 +62,7 @@ class Batch(NamedTuple):
             parts = zip(_split(self.masked.texts, size), positions, classes, strict=True)
             masked = [MaskedCaptions(*part, self.masked.of) for part in parts]
         seeds = [self.seed + SEEDS * piece for piece in range(len(images))]
-        return [Batch(*piece) for piece in zip(images, texts, masked, seeds, strict=True)]
+        return [Batch(*piece, self.positives) for piece in zip(images, texts, masked, seeds, strict=True)]
 
 
 class Features(NamedTuple):
@@ -118,12 +121,13 @@ class RetrievalTask(nn.Module):
             return Features(images.pooled, None, texts.pooled, None)
         return Features(images.pooled, images.tokens, texts.pooled, texts.tokens)
 
-    def compare(self, features: Features, padding: Tensor) -> dict[str, Tensor]:
+    def compare(self, features: Features, padding: Tensor, positives: Tensor | None) -> dict[str, Tensor]:
         """The retrieval loss over the pairs of all processes, each of which compares its captions with all images.
 
         Args:
             features: of the pairs of this process.
             padding: (B, L) bool, True at padding of its captions.
+            positives: as in `Batch`.
 
         Returns:
             `loss_retrieval`: scalar. `global` and, with a local loss, `local`: (B,) similarities of the positive pairs
@@ -142,10 +146,12 @@ class RetrievalTask(nn.Module):
                     precision=local.precision,
                 )
             )
-        positives = (global_values.diagonal(), None if local_values is None else local_values.diagonal())
-        keep_global, keep_local = self.elimination.masks(*positives)
-        loss = objective.retrieval_loss(global_values, local_values, keep_global, keep_local, self.scale, local.loss)
-        record = {"global": positives[0], "dropped_global": ~keep_global, "loss_retrieval": loss}
+        own_global, own_local = global_values.diagonal(), None if local_values is None else local_values.diagonal()
+        keep_global, keep_local = self.elimination.masks(own_global, own_local)
+        loss = objective.retrieval_loss(
+            global_values, local_values, keep_global, keep_local, self.scale, local.loss, positives
+        )
+        record = {"global": own_global, "dropped_global": ~keep_global, "loss_retrieval": loss}
         if local_values is not None:
             record |= {"local": local_values.diagonal(), "dropped_local": ~keep_local}
         return record
@@ -153,7 +159,7 @@ class RetrievalTask(nn.Module):
     def _losses(self, batch: Batch, gradients: Features | None) -> dict[str, Tensor]:
         images, texts = self.encode(batch)
         if gradients is None:
-            record = self.compare(self.features(images, texts), texts.padding)
+            record = self.compare(self.features(images, texts), texts.padding, batch.positives)
         else:
             parts = zip(self.features(images, texts), gradients, strict=True)
             products = [(values.float() * wanted).sum() for values, wanted in parts if wanted is not None]

@@ -74,6 +74,8 @@ class Feed:
         self.captions = plan.captions
         self.images = loading.images_of_pairs(plan.members, plan.pairs)
         self.token_ids = model.tokenizer(self.captions)
+        self.same_caption = plan.pairs["caption"].astype("category").cat.codes.to_numpy()
+        self.same_image = plan.pairs.groupby(["member", "image_id"]).ngroup().to_numpy()
         self.augments = self.recipe.crop_scale < 1 or self.recipe.flip
         if self.recipe.epochs and model.image.frozen and not self.augments:
             self._keep_images(store)
@@ -113,7 +115,8 @@ class Feed:
         rows = draw.rows[self.share]
         images = self._images([self.images[row] for row in rows], draw.crops)
         texts = self.model.text.inputs(self.token_ids[rows])
-        return Batch(images, texts, self._masked(draw.rows), draw.seed + self.seed_offset)
+        masked, positives = self._masked(draw.rows), self._positives(draw.rows)
+        return Batch(images, texts, masked, draw.seed + self.seed_offset, positives)
 
     def _images(self, items: list[StoredImage], crops: Crops | None) -> Tensor | Trunk:
         tower = self.model.image
@@ -135,6 +138,13 @@ class Feed:
             to_device(classes, device),
             of=len(masked.classes),
         )
+
+    def _positives(self, rows: np.ndarray) -> Tensor | None:
+        if self.recipe.positives == "own":
+            return None
+        codes = (self.same_caption[rows], self.same_image[rows])
+        alike = np.logical_or(*(of_rows[:, None] == of_rows for of_rows in codes))
+        return to_device(torch.from_numpy(alike), self.model.image.device)
 
     def _keep_images(self, store: FeatureStore) -> None:
         tower = self.model.image

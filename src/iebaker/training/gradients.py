@@ -56,7 +56,7 @@ def _compare(task: RetrievalTask, chunks: list[Batch]) -> tuple[dict[str, Tensor
     padding = torch.cat([texts.padding for _, texts in encoded])
     # in float32, so that gradients need no scale
     whole = Features(*(None if part[0] is None else torch.cat(part).float().requires_grad_() for part in parts))
-    record = task.compare(whole, padding)
+    record = task.compare(whole, padding, chunks[0].positives)
     leaves = [values for values in whole if values is not None]
     gradients = iter(torch.autograd.grad(record["loss_retrieval"], leaves))
     sizes = [len(texts.pooled) for _, texts in encoded]
