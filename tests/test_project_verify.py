@@ -29,7 +29,8 @@ def test_garbled_objects_and_outs_are_named_with_their_remedy(project):
     project.dvc("checkout", "-q", "--force", check=False)
     assert model.read_bytes() == b"garbled"  # why this check is needed
     found = [finding.text for finding in verify.check()]
-    assert f"{file_object} is garbled, of data/models/synthetic/full/0" in found[0] and f"rm -f {file_object}" in found[0]
+    assert f"{file_object} is garbled, of data/models/synthetic/full/0" in found[0]
+    assert f"rm -f {file_object}" in found[0]
     assert "data/models/synthetic/full/0 is not what dvc.lock says (result)" in found[1] and len(found) == 2
     assert project.iebaker("doctor", "--verify", check=False).returncode == 1
 

@@ -141,10 +141,8 @@ def main(counts: list[int], seed: int = 0) -> None:
                         f"after {since}: exit {status}, different {different[:5]}: {log.read_text()[-1500:]}"
                     )
                 chains += 1
-                print(
-                    f"chain {chains} ended, {len(since)} signals, {'differs' if status or found != expected else 'equal'}",
-                    flush=True,
-                )
+                outcome = "differs" if status or found != expected else "equal"
+                print(f"chain {chains} ended, {len(since)} signals, {outcome}", flush=True)
                 since = []
                 wipe(attacked)
                 continue
