@@ -11,7 +11,7 @@ import typer
 from iebaker.atomic import write_text
 from iebaker.console import errors_for_people
 from iebaker.errors import IebakerError
-from iebaker.layout import METRICS, use_sleeping_threads
+from iebaker.layout import BENCHMARK, METRICS, use_sleeping_threads
 from iebaker.metrics.summary import SplitMetrics
 from iebaker.project.parameters import load_params
 from iebaker.retrieval import rerank as sar
@@ -162,6 +162,20 @@ def doctor() -> None:
     from iebaker.project import lock
 
     raise typer.Exit(report(sys.stdout, [lock.check]))
+
+
+@app.command()
+def bench(
+    subjects: Annotated[
+        list[str] | None, typer.Argument(help="similarity, ...; default: all", show_default=False)
+    ] = None,
+) -> None:
+    """Measure speed and memory against the published formulations, and write reports/benchmark.json."""
+    use_sleeping_threads()
+    with errors_for_people("bench"):
+        from iebaker.bench import run as benchmarks  # its table of hardware imports torch
+
+        benchmarks.run(subjects or benchmarks.SUBJECTS, BENCHMARK, typer.echo)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -29,6 +29,7 @@ METRICS = Path("reports/metrics")
 ABLATION = Path("reports/ablation")
 STUDIES = Path("reports/studies")
 AUDIT = Path("reports/audit.json")
+BENCHMARK = Path("reports/benchmark.json")
 REPORT = Path("reports/index.html")
 
 
