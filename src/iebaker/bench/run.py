@@ -6,16 +6,18 @@ A subject is a module with `rows() -> list[Measurement]`; adding one is adding i
 import json
 import os
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from iebaker.atomic import write_text
+from iebaker.bench import growth
 from iebaker.bench.measure import Measurement
+from iebaker.errors import IebakerError
 
-SUBJECTS = ("similarity",)
+SUBJECTS = ("similarity", "reranking", "growth")
 COLUMNS = (
     "",
     "ours s",
@@ -30,22 +32,35 @@ COLUMNS = (
 )
 
 
-def run(subjects: Iterable[str], out: Path, say: Callable[[str], object]) -> None:
+def run(subjects: Sequence[str], out: Path, figures: Path, say: Callable[[str], object], largest: int | None) -> None:
     """Measure the subjects, print their tables, and write `out`, which keeps what it says of other subjects.
 
     Args:
         subjects: of SUBJECTS.
         out: JSON; per subject its rows and the hardware that they were measured on.
+        figures: folder for growth.svg.
         say: prints a line.
+        largest: images that growth goes to; None for what minutes allow.
+
+    Raises:
+        IebakerError: if there is no such subject.
     """
+    for subject in subjects:
+        if subject not in SUBJECTS:
+            raise IebakerError(f"{subject} is no benchmark; choose from {', '.join(SUBJECTS)}")
     found: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
     for subject in subjects:
-        rows: list[Measurement] = import_module(f"iebaker.bench.{subject}").rows()
+        options = {"largest": largest} if subject == "growth" and largest else {}
+        rows: list[Measurement] = import_module(f"iebaker.bench.{subject}").rows(**options)
         found[subject] = {"hardware": hardware(), "rows": [asdict(row) for row in rows]}
         ordered = {name: found[name] for name in SUBJECTS if name in found}
         write_text(out, json.dumps(ordered, indent=1, allow_nan=False) + "\n")
         for line in as_table(rows):
             say(line)
+        if subject == "growth":
+            growth.draw(rows, figures / "growth.svg")
+            for stage, points in growth.series(rows).items():
+                say(f"{stage}: seconds grow with N^{growth.exponents(points):.2f}")
 
 
 def as_table(rows: Iterable[Measurement]) -> list[str]:

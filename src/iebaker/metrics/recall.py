@@ -116,14 +116,14 @@ def text_to_image_hits(scores: np.ndarray, relevant: csr_array, ranks: Sequence[
         IebakerError: if shapes differ or a score is NaN.
     """
     _check(scores, relevant)
-    ahead, tied, among_tied = (np.zeros(scores.shape[0], np.int64) for _ in range(3))
+    values = _relevant_scores(scores, relevant)
+    best = np.maximum.reduceat(values, relevant.indptr[:-1])
+    best_of_entry = best[_row_of_entry(relevant)]
+    among_tied = np.add.reduceat(values == best_of_entry, relevant.indptr[:-1], dtype=np.int64)
+    ahead, tied = np.empty(len(best), np.int64), np.empty(len(best), np.int64)
     for where, block in row_blocks(scores):
-        part = relevant[where]
-        values = block[_row_of_entry(part), part.indices]
-        best = np.maximum.reduceat(values, part.indptr[:-1])
-        among_tied[where] = np.add.reduceat(values == best[_row_of_entry(part)], part.indptr[:-1], dtype=np.int64)
-        ahead[where] = np.count_nonzero(block > best[:, None], axis=1)
-        tied[where] = np.count_nonzero(block == best[:, None], axis=1)
+        ahead[where] = np.count_nonzero(block > best[where, None], axis=1)
+        tied[where] = np.count_nonzero(block == best[where, None], axis=1)
     return expected_hits(ahead, tied, among_tied, ranks)
 
 
@@ -135,8 +135,7 @@ def image_to_text_hits(scores: np.ndarray, relevant: csr_array, ranks: Sequence[
     """
     _check(scores, relevant)
     images = scores.shape[1]
-    values = np.concatenate([block[_row_of_entry(relevant[where]), relevant[where].indices]
-                             for where, block in row_blocks(scores)])  # fmt: skip
+    values = _relevant_scores(scores, relevant)
     best = np.full(images, values.min())
     np.maximum.at(best, relevant.indices, values)
     among_tied = np.bincount(relevant.indices[values == best[relevant.indices]], minlength=images)
@@ -164,6 +163,12 @@ def recalls(measured: Hits) -> dict[str, float]:
 def rounded(values: Mapping[str, float | None]) -> dict[str, float | None]:
     """Plain floats with DIGITS decimals, so that differences below a query's weight don't show up as changes."""
     return {key: None if value is None else round(float(value), DIGITS) for key, value in values.items()}
+
+
+def _relevant_scores(scores: np.ndarray, relevant: csr_array) -> np.ndarray:
+    """Scores of the entries of `relevant`, in its order."""
+    values = scores[_row_of_entry(relevant), relevant.indices]
+    return values.astype(np.promote_types(values.dtype, np.float32), copy=False)
 
 
 def _row_of_entry(part: csr_array) -> np.ndarray:
