@@ -11,7 +11,7 @@ import typer
 from iebaker.atomic import write_text
 from iebaker.console import errors_for_people
 from iebaker.errors import IebakerError
-from iebaker.layout import LOCK, METRICS, use_sleeping_threads
+from iebaker.layout import BENCHMARK, FIGURES, LOCK, METRICS, use_sleeping_threads
 from iebaker.metrics.summary import SplitMetrics
 from iebaker.project.parameters import load_params
 from iebaker.retrieval import rerank as sar
@@ -169,6 +169,21 @@ def doctor(
     with errors_for_people("doctor"):
         status = report(sys.stdout, [lock.check, *([verifying.check] if verify else [])])
     raise typer.Exit(status)
+
+
+@app.command()
+def bench(
+    subjects: Annotated[
+        list[str] | None, typer.Argument(help="similarity, reranking, growth, ...; default: all")
+    ] = None,
+    largest: Annotated[int | None, typer.Option(min=1250, help="images that growth goes to, up to 10000")] = None,
+) -> None:
+    """Measure speed and memory beside the published formulations, and write reports/benchmark.json."""
+    use_sleeping_threads()
+    with errors_for_people("bench"):
+        from iebaker.bench import run as benchmarks  # imports torch
+
+        benchmarks.run(subjects or benchmarks.SUBJECTS, BENCHMARK, FIGURES, typer.echo, largest)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

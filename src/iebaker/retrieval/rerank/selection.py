@@ -125,6 +125,18 @@ def apply(choice: Choice, scores: np.ndarray, direction: Direction, bank: BankSc
         IebakerError: if a score is not finite, or the bank is missing or of another shape.
     """
     require_numbers(scores, finite=True)
+    if choice.method == "querybank" and bank and getattr(bank, direction) is not None:
+        require_numbers(getattr(bank, direction), finite=True)
+    return _reranked(choice, scores, direction, bank, None)
+
+
+def _reranked(
+    choice: Choice,
+    scores: np.ndarray,
+    direction: Direction,
+    bank: BankScores | None,
+    memory: members.Memory | None,
+) -> np.ndarray:
     parameters: dict[str, Any] = dict(choice.parameters)
     if "beta" in parameters:
         parameters["beta"] /= choice.deviation
@@ -138,7 +150,7 @@ def apply(choice: Choice, scores: np.ndarray, direction: Direction, bank: BankSc
                 "in the pipeline by sar.bank_size above 0 and a new export, to `iebaker rerank` by the --bank-* files"
             )
         require_numbers(parameters["bank"], finite=True)
-    reranked: np.ndarray = getattr(members, choice.method)(scores, direction, **parameters)
+    reranked: np.ndarray = getattr(members, choice.method)(scores, direction, **parameters, memory=memory)
     return reranked
 
 
@@ -161,7 +173,10 @@ def select(
     require_numbers(scores, finite=True)
     if scores.dtype == np.float16:
         scores = scores.astype(np.float32)  # once, not for every member
-    relevant = relevance(image_of_text)
+    for values in bank or ():
+        if values is not None:
+            require_numbers(values, finite=True)
+    relevant, memory = relevance(image_of_text), {}
     deviation = standard_deviation(scores)
     if deviation == 0:
         raise IebakerError("scores: all are equal on validation, so there is nothing to re-rank")
@@ -175,7 +190,7 @@ def select(
         best, of_best = Choice("none", deviation), 0.0
         forward = None
         for choice in _family(params, deviation, direction, bank):
-            found = apply(choice, scores, direction, bank)
+            found = _reranked(choice, scores, direction, bank, memory)
             measure = text_to_image_hits if direction == "text_to_image" else image_to_text_hits
             hits = measure(found, relevant, CRITERION_RANKS)
             forward = hits if forward is None else forward
