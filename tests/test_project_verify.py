@@ -19,7 +19,7 @@ def test_garbled_objects_and_outs_are_named_with_their_remedy(project):
     assert list(verify.check()) == []
     model = project.folder / "data/models/synthetic/full/0/result"
     cache = verify.cache_folder()
-    [folder_object] = [file for file in cache.rglob("*.dir")]
+    [folder_object] = cache.rglob("*.dir")
     [file_object] = [file for file in cache.glob("??/*") if not file.name.endswith(".dir")]
     whole = {file: file.read_bytes() for file in (folder_object, file_object)}
 

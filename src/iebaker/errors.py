@@ -38,6 +38,6 @@ def explained(error: BaseException, place: object = None) -> str | None:
             return f"{error}; {remedy}" if remedy else str(error)
         return f"{where}: {error.strerror}" + (f"; {remedy}" if remedy else "")
     text = str(error).lower()  # torch has no class of its own for the processor's memory
-    if isinstance(error, MemoryError) or isinstance(error, RuntimeError) and "allocate" in text and "memory" in text:
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate" in text and "memory" in text):
         return OUT_OF_MEMORY
     return None

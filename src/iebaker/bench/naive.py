@@ -16,4 +16,5 @@ def local_similarity(text_tokens: Tensor, image_tokens: Tensor) -> Tensor:
         (N_text, N_image).
     """
     text, image = F.normalize(text_tokens, dim=-1), F.normalize(image_tokens, dim=-1)
-    return torch.einsum("ild,jpd->ijlp", text, image).flatten(2).norm(dim=-1)
+    norms: Tensor = torch.einsum("ild,jpd->ijlp", text, image).flatten(2).norm(dim=-1)
+    return norms

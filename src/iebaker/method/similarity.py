@@ -156,7 +156,7 @@ def _rounded(values: Tensor, precision: Precision) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _cpu_multiplies_bfloat16() -> bool:
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return bool(torch._C._has_mkldnn and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _normalised(tokens: Tensor, padding: Tensor | None) -> Tensor:

@@ -57,8 +57,8 @@ class Batch(NamedTuple):
         images, texts = _split(self.images, size), _split(self.texts, size)
         masked: list[MaskedCaptions | None] = [None] * len(images)
         if self.masked is not None:
-            positions = self.masked.positions.split(size)
-            classes = self.masked.classes.split([int(part.sum()) for part in positions])
+            positions = torch.split(self.masked.positions, size)
+            classes = torch.split(self.masked.classes, [int(part.sum()) for part in positions])
             parts = zip(_split(self.masked.texts, size), positions, classes, strict=True)
             masked = [MaskedCaptions(*part, self.masked.of) for part in parts]
         seeds = [self.seed + SEEDS * piece for piece in range(len(images))]
@@ -136,7 +136,7 @@ class RetrievalTask(nn.Module):
         local = self.config.local
         global_values = gathered(similarity.global_similarity(features.text, gathered(features.image)))
         local_values = None
-        if local.loss:
+        if features.text_tokens is not None and features.image_tokens is not None:
             local_values = gathered(
                 self.scale
                 * similarity.local_similarity(
@@ -162,7 +162,9 @@ class RetrievalTask(nn.Module):
             record = self.compare(self.features(images, texts), texts.padding, batch.positives)
         else:
             parts = zip(self.features(images, texts), gradients, strict=True)
-            products = [(values.float() * wanted).sum() for values, wanted in parts if wanted is not None]
+            products = [
+                (values.float() * wanted).sum() for values, wanted in parts if values is not None and wanted is not None
+            ]
             record = {"loss_retrieval": torch.stack(products).sum()}
         loss = record["loss_retrieval"]
         if batch.masked is not None:
@@ -188,5 +190,5 @@ class RetrievalTask(nn.Module):
 
 def _split(inputs: Tensor | Trunk, size: int) -> list[Tensor | Trunk]:
     if isinstance(inputs, Trunk):
-        return [Trunk(*parts) for parts in zip(*(values.split(size) for values in inputs), strict=True)]
-    return list(inputs.split(size))
+        return [Trunk(*parts) for parts in zip(*(torch.split(values, size) for values in inputs), strict=True)]
+    return list(torch.split(inputs, size))

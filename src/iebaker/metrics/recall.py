@@ -167,7 +167,7 @@ def rounded(values: Mapping[str, float | None]) -> dict[str, float | None]:
 
 def _relevant_scores(scores: np.ndarray, relevant: csr_array) -> np.ndarray:
     """Scores of the entries of `relevant`, in its order."""
-    values = scores[_row_of_entry(relevant), relevant.indices]
+    values: np.ndarray = scores[_row_of_entry(relevant), relevant.indices]
     return values.astype(np.promote_types(values.dtype, np.float32), copy=False)
 
 

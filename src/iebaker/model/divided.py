@@ -35,13 +35,14 @@ class DividedEfficientNet:
         self.first = len(self.model.blocks) - blocks
 
     def lower(self, inputs: Tensor) -> Tensor:
-        features = self.model.bn1(self.model.conv_stem(inputs))
-        return self.model.blocks[: self.first](features).flatten(2).transpose(1, 2)
+        features: Tensor = self.model.blocks[: self.first](self.model.bn1(self.model.conv_stem(inputs)))
+        return features.flatten(2).transpose(1, 2)
 
     def upper(self, hidden: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
         count, positions, width = hidden.shape
         side = round(positions**0.5)
-        features = hidden.transpose(1, 2).reshape(count, width, side, side).contiguous(memory_format=torch.channels_last)
+        features = hidden.transpose(1, 2).reshape(count, width, side, side)
+        features = features.contiguous(memory_format=torch.channels_last)
         features = self.model.blocks[self.first :](features)
         return self.adapter.pool(self.model.bn2(self.model.conv_head(features)))
 
@@ -67,10 +68,10 @@ class DividedBert:
         return self.text.pooler(output, (~padding).long()), tokens
 
     def upper_parameters(self) -> Iterator[nn.Parameter]:
-        return self.bert.encoder.layer[self.first :].parameters()
+        yield from self.bert.encoder.layer[self.first :].parameters()
 
     @staticmethod
-    def _run(layers: nn.Module, hidden: Tensor, padding: Tensor) -> Tensor:
+    def _run(layers: Foreign, hidden: Tensor, padding: Tensor) -> Tensor:
         mask = torch.zeros(padding.shape, dtype=hidden.dtype, device=hidden.device)
         mask = mask.masked_fill(padding, torch.finfo(hidden.dtype).min)[:, None, None, :]
         for layer in layers:
@@ -95,7 +96,8 @@ def divide(adapter: Foreign, blocks: int, what: str) -> Divided:
         IebakerError: for a family that can't be divided here, or more blocks than there are.
     """
     if isinstance(adapter, Timm) and hasattr(adapter.model, "conv_stem") and hasattr(adapter.model, "blocks"):
-        there, kind = len(adapter.model.blocks), DividedEfficientNet
+        there = len(adapter.model.blocks)
+        kind: type[DividedEfficientNet | DividedBert] = DividedEfficientNet
     elif isinstance(adapter, HuggingFaceText) and hasattr(adapter.text.transformer, "encoder"):
         there, kind = len(adapter.text.transformer.encoder.layer), DividedBert
     else:

@@ -117,10 +117,9 @@ def restore() -> list[str]:
             _write(LOCK, content)
         said.append(f"{LOCK} {reason}: {origin}; the damaged one is {DAMAGED}")
     running = DVC_TMP / "rwlock"  # which processes use which files; DVC writes it in place as well
-    if running.exists():
-        if not _names_processes(running.read_bytes()):
-            running.unlink()
-            said.append(f"{running} was cut off: removed; it only names processes that ran")
+    if running.exists() and not _names_processes(running.read_bytes()):
+        running.unlink()
+        said.append(f"{running} was cut off: removed; it only names processes that ran")
     return said
 
 

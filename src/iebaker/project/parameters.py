@@ -32,7 +32,7 @@ def load_params(path: Path = PARAMS) -> dict[str, Any]:
     try:
         text = content.decode("utf-8")
         problem = next(_yaml_problems(yaml.compose(text, yaml.SafeLoader)), "")
-        values = None if problem else yaml.safe_load(text)
+        values: Any = None if problem else yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise IebakerError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     except ValueError as error:  # what looks like a number or a date and is none

@@ -106,8 +106,8 @@ class Trainer:
         self.task.elimination.start_epoch(self.epoch)
         self.task.train()
         rows = list(self.feed.epoch())
-        progress = {"desc": f"epoch {self.epoch + 1}/{recipe.epochs}", "total": len(rows), "mininterval": 1}
-        bar = tqdm(self.feed.batches(rows), leave=False, disable=distributed.rank() > 0, **progress)
+        silent, name = distributed.rank() > 0, f"epoch {self.epoch + 1}/{recipe.epochs}"
+        bar = tqdm(self.feed.batches(rows), name, len(rows), leave=False, mininterval=1, disable=silent)
         records: list[dict[str, Tensor]] = []
         for batch in bar:
             self.optimiser.zero_grad(set_to_none=True)

@@ -176,7 +176,8 @@ def select(
     for values in bank or ():
         if values is not None:
             require_numbers(values, finite=True)
-    relevant, memory = relevance(image_of_text), {}
+    memory: members.Memory = {}
+    relevant = relevance(image_of_text)
     deviation = standard_deviation(scores)
     if deviation == 0:
         raise IebakerError("scores: all are equal on validation, so there is nothing to re-rank")
