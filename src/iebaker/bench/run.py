@@ -17,7 +17,7 @@ from iebaker.bench import growth
 from iebaker.bench.measure import Measurement
 from iebaker.errors import IebakerError
 
-SUBJECTS = ("similarity", "reranking", "growth")
+SUBJECTS = ("similarity", "step", "reranking", "growth")
 COLUMNS = (
     "",
     "ours s",

@@ -1,0 +1,150 @@
+"""One training step on ViT-B-32: the objective, its published formulation, a plain CLIP, the towers alone."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+import yaml
+from torch import Tensor
+
+from iebaker.bench import naive
+from iebaker.bench.measure import Measurement, cpu_seconds, in_child, least_seconds
+from iebaker.config.declarations import resolve
+from iebaker.config.params import KerParams, TrainingConfig
+from iebaker.layout import PARAMS
+from iebaker.method.eba import Elimination
+from iebaker.method.keyword_head import KeywordHead
+from iebaker.method.masking import MaskedBatch
+from iebaker.method.task import Batch, MaskedCaptions, RetrievalTask
+from iebaker.model import factory
+from iebaker.model.towers import RetrievalModel, adamw_groups
+
+BATCH, LARGE = 32, 100  # pairs: of times, and of memory as published
+SHORTEST, LONGEST, KEYWORDS = 9, 30, 3  # tokens of a caption, and those of its keywords
+CLASSES = 800  # keywords of the three merged training sets
+START, END, MASK, VOCABULARY = 49406, 49407, 49405, 49408
+
+
+class Pairs(NamedTuple):
+    """Random pairs: images (B, 3, S, S), token ids (B, L), and the same masked."""
+
+    images: Tensor
+    texts: Tensor
+    masked: MaskedBatch
+
+
+def rows() -> list[Measurement]:
+    """Times of a step at BATCH pairs, and the memory of ours and of the published formulation at LARGE."""
+    times, _ = in_child(_side_by_side, BATCH)
+    ordered = times["ours"], times["naive"], times["plain"], times["bound"]
+    ours, peak = in_child(_once, "ours", LARGE)
+    published, published_peak = in_child(_once, "naive", LARGE)
+    return [
+        Measurement(f"training step, ViT-B-32, {BATCH} pairs", *ordered),
+        Measurement(
+            f"training step, ViT-B-32, {LARGE} pairs", ours, published, ours_peak=peak, naive_peak=published_peak
+        ),
+    ]
+
+
+def published_config(**model: str) -> TrainingConfig:
+    """The published recipe from random weights; padding counts nowhere."""
+    params = yaml.safe_load(Path(PARAMS).read_text())
+    corpus = {"benchmarks": params["benchmarks"], "recipe": "published", "model": {"pretrained": "", **model}}
+    return resolve(params | {"corpus": {"published": corpus}}, "published", "full")[0]
+
+
+def draw(count: int, side: int, context: int) -> Pairs:
+    """Captions of SHORTEST to LONGEST tokens, KEYWORDS of each a keyword."""
+    generator = torch.Generator().manual_seed(0)
+    words = torch.randint(1000, 40000, (count, context), generator=generator)
+    lengths = torch.randint(SHORTEST, LONGEST + 1, (count, 1), generator=generator)
+    columns = torch.arange(context)
+    texts = words.masked_fill(columns == 0, START).masked_fill(columns == lengths - 1, END)
+    texts = texts.masked_fill(columns >= lengths, 0)
+    masked = ((columns > 1) & (columns <= 1 + KEYWORDS)).expand(count, -1)
+    classes = texts[masked] % CLASSES
+    images = torch.randn(count, 3, side, side, generator=generator)
+    return Pairs(images, texts, MaskedBatch(texts.masked_fill(masked, MASK), masked, classes))
+
+
+def works(config: TrainingConfig, count: int, *names: str) -> dict[str, Callable[[], Tensor]]:
+    """What is compared, each with its own model: the loss of `count` pairs, ready for its backward pass."""
+    found = {}
+    for name in names:
+        torch.manual_seed(0)
+        model = factory.create(config.model).train()
+        model.read(tokens=name in ("ours", "naive"), trim=name != "naive")
+        pairs = draw(count, model.preprocess.size, model.tokenizer.context_length)
+        found[name] = {"ours": _ours, "naive": _naive, "plain": _plain, "bound": _towers}[name](config, model, pairs)
+    return found
+
+
+def _ours(config: TrainingConfig, model: RetrievalModel, pairs: Pairs) -> Callable[[], Tensor]:
+    head = KeywordHead(model.embed_dim, CLASSES, cast(KerParams, config.ker).layers)
+    task = RetrievalTask(config, model, Elimination(config.eba, 1000), head)
+    masked = MaskedCaptions(model.text.inputs(pairs.masked.token_ids), *pairs.masked[1:], of=len(pairs.masked.classes))
+    batch = Batch(pairs.images, model.text.inputs(pairs.texts), masked, seed=0)
+    return _stepping(lambda: task(batch)["loss"], model, head)
+
+
+def _naive(config: TrainingConfig, model: RetrievalModel, pairs: Pairs) -> Callable[[], Tensor]:
+    head = KeywordHead(model.embed_dim, VOCABULARY, cast(KerParams, config.ker).layers)
+    labels = torch.where(pairs.masked.masked, pairs.texts, 0)
+    inputs = (pairs.images, pairs.texts, pairs.masked.token_ids, labels, 20.0)
+    return _stepping(lambda: naive.step_loss(model, head, *inputs), model, head)
+
+
+def _plain(_config: TrainingConfig, model: RetrievalModel, pairs: Pairs) -> Callable[[], Tensor]:
+    texts, own = model.text.inputs(pairs.texts), torch.arange(len(pairs.images))
+
+    def loss() -> Tensor:
+        image, text = model.image(pairs.images).pooled, model.text(texts).pooled
+        cosines = 20 * F.normalize(text, dim=-1) @ F.normalize(image, dim=-1).T
+        return F.cross_entropy(cosines, own) + F.cross_entropy(cosines.T, own)
+
+    return _stepping(loss, model)
+
+
+def _towers(_config: TrainingConfig, model: RetrievalModel, pairs: Pairs) -> Callable[[], Tensor]:
+    """Forward and backward, no optimiser."""
+    texts = model.text.inputs(pairs.texts)
+
+    def step() -> Tensor:
+        loss: Tensor = model.image(pairs.images).pooled.sum() + model.text(texts).pooled.sum()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch does not type it
+        model.zero_grad()
+        return loss.detach()
+
+    return step
+
+
+def _stepping(
+    loss: Callable[[], Tensor], model: RetrievalModel, head: KeywordHead | None = None
+) -> Callable[[], Tensor]:
+    groups = model.parameter_groups(1e-5, 0, 0.7) + (adamw_groups(head.parameters(), 1e-5, 0.7) if head else [])
+    optimiser = torch.optim.AdamW(groups, fused=True)
+
+    def step() -> Tensor:
+        optimiser.zero_grad()
+        value = loss()
+        value.backward()  # type: ignore[no-untyped-call]  # torch does not type it
+        optimiser.step()
+        return value.detach()
+
+    return step
+
+
+def _side_by_side(count: int) -> dict[str, float]:
+    # without the first step, in which the optimiser makes its state
+    steps = works(published_config(), count, "ours", "naive", "plain", "bound")
+    for name in ("ours", "naive", "plain", "bound"):
+        steps[name]()
+    return least_seconds(2, **steps)
+
+
+def _once(name: str, count: int) -> float:
+    """The first step, the optimiser's state made in it."""
+    return cpu_seconds(works(published_config(), count, name)[name])

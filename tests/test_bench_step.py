@@ -1,0 +1,28 @@
+import pytest
+import torch
+from training_fixtures import TRANSFORMER
+
+from iebaker.bench import naive, step
+from iebaker.method.keyword_head import KeywordHead
+from iebaker.model import factory
+
+
+def test_all_works_run_and_the_published_formulation_is_the_same_objective():
+    """With padding counted and the whole vocabulary, ours is the naive loss."""
+    config = step.published_config(name=TRANSFORMER["model"]["name"])
+    counted = config.model_copy(update={"local": config.local.model_copy(update={"mask_padding": False})})
+    losses = {name: work() for name, work in step.works(config, 4, "ours", "naive", "plain", "bound").items()}
+    assert all(torch.isfinite(loss) for loss in losses.values())
+
+    torch.manual_seed(0)
+    model = factory.create(config.model)
+    model.read(tokens=True, trim=False)
+    pairs = step.draw(4, model.preprocess.size, model.tokenizer.context_length)
+    head = KeywordHead(model.embed_dim, step.VOCABULARY, config.ker.layers)
+    labels = torch.where(pairs.masked.masked, pairs.texts, 0)
+    expected = naive.step_loss(model, head, pairs.images, pairs.texts, pairs.masked.token_ids, labels, 20.0)
+    task = step.RetrievalTask(counted, model, step.Elimination(None, 1), head)
+    task.scale = 20.0
+    masked = step.MaskedCaptions(pairs.masked.token_ids, pairs.masked.masked, pairs.texts[pairs.masked.masked], of=12)
+    found = task(step.Batch(pairs.images, pairs.texts, masked, seed=0))["loss"]
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
