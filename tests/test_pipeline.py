@@ -21,6 +21,7 @@ TINY = {
 }
 BASELINE = "reports/metrics/synthetic/baseline.json"
 FULL = "reports/metrics/synthetic/full.json"
+pytestmark = pytest.mark.timeout(600)  # whichever test comes first waits for the fixture, too
 
 
 class Repository:
@@ -70,7 +71,6 @@ def commit(repository: Repository, message: str) -> None:
     repository("git", "commit", "-q", "-m", message)
 
 
-@pytest.mark.timeout(600)
 def test_repro_twice_does_nothing_and_leaves_a_clean_tree(repository):
     assert repository.stages_run(repository("dvc", "repro")) == {"locate"}  # a look at the sources
     assert repository("git", "status", "--porcelain") == ""
@@ -141,7 +141,6 @@ def test_epochs_on_the_command_line(repository):
     repository("dvc", "checkout", "-q")
 
 
-@pytest.mark.timeout(600)
 def test_queue_runs_two_settings_without_training(repository):
     for method in ("none", "sort"):
         repository("dvc", "exp", "run", "--queue", "--name", f"sar-{method}", "-S", f"sar.method={method}", "rerank")

@@ -17,6 +17,7 @@ ARRIVING = ["locate", "download", "prepare"]
 SMALL = ["corpus.rsicd.recipe=scratch", "benchmark.rsicd.image_size=96", "train.epochs=1", "train.batch_size=8",
          "train.warmup_steps=1", "keywords.min_count=2", "sar.bank_size=8",
          "variants=[baseline]"]  # fmt: skip
+pytestmark = pytest.mark.timeout(600)  # whichever test comes first waits for the fixture, too
 
 
 def parquet(split: str, count: int) -> bytes:
@@ -39,7 +40,6 @@ def clone(tmp_path_factory) -> Clone:
     return Clone(tmp_path_factory.mktemp("clone") / "project", {})
 
 
-@pytest.mark.timeout(600)
 def test_rsicd_from_the_hub_in_one_command(clone, tmp_path):
     files = {f"data/{split}-00000-of-00001.parquet": parquet(split, count) for split, count in SPLITS.items()}
     settings = [word for setting in SMALL for word in ("-S", setting)]
@@ -58,7 +58,6 @@ def test_rsicd_from_the_hub_in_one_command(clone, tmp_path):
     clone("git", "checkout", "-q", ".")
 
 
-@pytest.mark.timeout(600)
 def test_own_folder_is_a_dependency(clone, tmp_path):
     """Two lines of params.yaml add a dataset; what changes within its folder runs again, and nothing else does."""
     source = write_source(tmp_path / "own images")
