@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo repro test lint gate clean
+.PHONY: demo bench repro test lint gate clean
 repro: $(VENV)/.installed
 	iebaker repro
 
 # a page that searches the test images, after `make repro`
 demo: $(VENV)/.installed
 	iebaker serve data/archives/synthetic
+
+# speed and memory beside the published formulations, in minutes
+bench: $(VENV)/.installed
+	iebaker bench
 
 # in random order: the first lines name its seed, and `make test SEED=...` repeats it
 WORKERS ?= 2

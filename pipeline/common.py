@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from iebaker.errors import IebakerError
+from iebaker.errors import explained
 from iebaker.layout import use_sleeping_threads
 from iebaker.project.parameters import load_params
 
@@ -17,8 +17,8 @@ __all__ = ["load_params", "run"]
 def run(main: Callable[..., None]) -> None:
     """Run a script with what the command line says, in order or, as DVC writes it, as `--name value` each.
 
-    An IebakerError says what to do, and the system's own errors name a file: both end it with the message alone. Any
-    other error keeps its traceback.
+    An IebakerError says what to do, the system's own errors name a file, and memory has an end: these end it with the
+    message alone. Any other error keeps its traceback.
     """
     words = sys.argv[1:]
     command = " ".join([Path(sys.argv[0]).name, *words])
@@ -34,5 +34,7 @@ def run(main: Callable[..., None]) -> None:
         main(*words, **named)
     except KeyboardInterrupt:
         sys.exit(f"{command}: interrupted; what was finished is kept")
-    except (IebakerError, OSError) as error:
-        sys.exit(f"{command}: {error}")
+    except Exception as error:
+        if message := explained(error):
+            sys.exit(f"{command}: {message}")
+        raise

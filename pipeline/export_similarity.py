@@ -1,5 +1,7 @@
 """Write a trained model's similarity matrices for validation and test: `export_similarity.py CORPUS VARIANT SEED`."""
 
+import shutil
+
 import torch
 from common import load_params, run
 
@@ -7,7 +9,7 @@ from iebaker.atomic import replacing
 from iebaker.config.files import read_training
 from iebaker.config.params import SarParams, parse
 from iebaker.corpus.loading import open_corpus
-from iebaker.layout import CONFIG, CORPORA, MODELS, PREPARED, SIMILARITY
+from iebaker.layout import CONFIG, CORPORA, MODELS, PREPARED, RESUME, SIMILARITY
 from iebaker.model import factory
 from iebaker.model.encoding import pick_device
 from iebaker.retrieval.export import export
@@ -21,6 +23,8 @@ def main(corpus: str, variant: str, seed: str) -> None:
     model = factory.load(MODELS / place).to(pick_device(config.train.device))
     with replacing(SIMILARITY / place) as out:
         export(model, open_corpus(CORPORA / corpus, PREPARED), config.local, bank_size, out)
+    # the training lies in DVC's cache, or this stage would not run: nothing has to go on from its checkpoint
+    shutil.rmtree(RESUME / place, ignore_errors=True)
 
 
 if __name__ == "__main__":

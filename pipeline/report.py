@@ -5,13 +5,15 @@ from pathlib import Path
 from common import load_params, run
 
 from iebaker.atomic import write_text
-from iebaker.layout import REPORT, Folders
-from iebaker.report import html
+from iebaker.layout import MACHINE, REPORT, Folders
+from iebaker.report import gather, html
 
 
 def main() -> None:
-    page = html.build(load_params(), Path("params.yaml").read_text(), Folders())
+    params, folders = load_params(), Folders()
+    page = html.build(params, Path("params.yaml").read_text(encoding="utf-8"), folders)
     write_text(REPORT, page)
+    write_text(MACHINE, gather.machine(params, folders.logs))
     print(f"{REPORT}: {len(page.encode()) / 1e6:.1f} MB")
 
 

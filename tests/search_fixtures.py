@@ -1,6 +1,7 @@
 """A tiny model with random weights, and folders of drawn images, for the tests of search."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,9 @@ from PIL import Image, ImageDraw
 from iebaker.config.params import ModelParams
 from iebaker.model import factory
 from iebaker.model.compat import open_clip
+from iebaker.search import bench
+from iebaker.search.archive import Archive
+from iebaker.search.items import Place
 
 TINY = {
     "embed_dim": 16,
@@ -27,7 +31,11 @@ def write_model(folder: Path, seed: int = 0, local: float = 1.0) -> Path:
     (configs / "tiny-search.json").write_text(json.dumps(TINY))
     open_clip.add_model_config(configs)
     torch.manual_seed(seed)
-    model = factory.create(ModelParams(name="tiny-search", pretrained="", lock_image=False, lock_text=False))
+    model = factory.create(
+        ModelParams(
+            name="tiny-search", pretrained="", lock_image=False, lock_text=False, unlocked_image=0, unlocked_text=0
+        )
+    )
     factory.save(model, folder, {"local": {"loss": local, "mask_padding": True}})
     (folder / "captions.txt").write_text("\n".join(CAPTIONS))
     return folder
@@ -57,3 +65,13 @@ def shareable(archive: Path) -> dict[str, bytes]:
     files = sorted(path for path in archive.rglob("*") if path.is_file())
     names = {path.relative_to(archive).as_posix(): path for path in files}
     return {name: path.read_bytes() for name, path in names.items() if not name.startswith("local/")}
+
+
+def write_archive(folder: Path, vectors: np.ndarray, place: Callable[[int], tuple] = lambda row: ()) -> Archive:
+    """An archive of given vectors, without images, in two shards.
+
+    Args:
+        place: the fields of `Place` of each row.
+    """
+    parts = np.array_split(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), 2)
+    return bench.write_archive(folder, parts, lambda row: Place(*place(row)))

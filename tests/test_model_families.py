@@ -48,7 +48,9 @@ def shrunken(tmp_path_factory):
         small = f"small-{family}".lower().replace(", ", "-")
         (folder / f"{small}.json").write_text(json.dumps(config))
         open_clip.add_model_config(folder)
-        return factory.create(ModelParams(name=small, pretrained="", lock_image=False, lock_text=False)).eval()
+        return factory.create(
+            ModelParams(name=small, pretrained="", lock_image=False, lock_text=False, unlocked_image=0, unlocked_text=0)
+        ).eval()
 
     return create
 

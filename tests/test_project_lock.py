@@ -174,6 +174,9 @@ def test_a_copy_older_than_the_commit_is_not_put_back(project):
 
 
 def test_a_cut_off_list_of_processes_is_removed(project):
-    listed = project.write(".dvc/tmp/rwlock", '{"write": {')
-    assert "rwlock" in lock.restore()[0] and not listed.exists()
+    for content in ('{"write": {', "", "[]", '{"a": 3}', "\0"):
+        listed = project.write(".dvc/tmp/rwlock", content)
+        assert "rwlock" in lock.restore()[0] and not listed.exists(), content
+    listed.write_text('{"read": {"/a": [{"pid": 1, "cmd": "x"}]}, "write": {}}')
+    assert lock.restore() == []
     project.dvc("repro", "-q")

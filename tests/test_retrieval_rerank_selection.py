@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import section
+from pydantic import ValidationError
 
 from iebaker.config.params import SarParams
+from iebaker.errors import IebakerError
 from iebaker.metrics.recall import hits, recalls, relevance
 from iebaker.retrieval import rerank
-from iebaker.retrieval.rerank.selection import DIRECTIONS, GRID, HYPER_PARAMETERS
+from iebaker.retrieval.rerank.selection import DIRECTIONS, GRID, HYPER_PARAMETERS, select
 
 SHARED = Path(os.environ.get("IEBAKER_SHARED", Path(__file__).parents[2] / "shared"))
 OWNER = np.repeat(np.arange(60), 3)
@@ -102,3 +104,18 @@ def test_auto_gains_on_a_real_model():
     relevant = relevance(np.arange(len(test)) // 5)
     moved = {one: rerank.apply(selection.choices[one], test, one) for one in DIRECTIONS}
     assert recalls(hits(**moved, relevant=relevant))["mR"] >= recalls(hits(test, test, relevant))["mR"] + 0.7
+
+
+@pytest.mark.parametrize(("scale", "message"), [(1e-40, "beyond what single"), (1e300, "beyond"), (0, "all are equal")])
+@pytest.mark.filterwarnings("error")
+def test_matrices_on_an_absurd_scale_are_refused(scale, message):
+    scores = np.random.default_rng(0).normal(size=(20, 4)) * scale
+    with pytest.raises(IebakerError, match=message):
+        select(scores.astype(np.float32) if scale < 1 else scores, np.arange(20) // 5, section(SarParams))
+
+
+@pytest.mark.parametrize("change", [{"beta": 1e300}, {"strength": 1e300}, {"weight_forward": 1e308}, {"decay": 1e308}])
+def test_hyper_parameters_beyond_all_numbers_are_refused(change):
+    with pytest.raises(ValidationError):
+        section(SarParams, **change)
+    assert section(SarParams, strength="inf").strength == float("inf")

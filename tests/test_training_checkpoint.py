@@ -1,3 +1,4 @@
+import random
 from pathlib import Path
 
 import pandas as pd
@@ -5,7 +6,8 @@ import pytest
 import torch
 from training_fixtures import config, make_trainer
 
-from iebaker.training.checkpoint import STATE_FILE, Checkpoint
+from iebaker.training import checkpoint as module
+from iebaker.training.checkpoint import INDEX_FILE, Checkpoint
 from iebaker.training.fit import fingerprint_of
 
 SEEN = pd.DataFrame({"caption": ["a port"], "dropped_global": [True]})
@@ -29,8 +31,8 @@ def test_a_trainers_state_comes_back(corpus, tmp_path):
     assert state["history"] == [record] and state["epoch"] == 1 and seen.equals(trainer.seen)
     assert all(map(torch.equal, state["task"].values(), trainer.task.state_dict().values()))
     assert Checkpoint(tmp_path, "two").load() is None
-    Checkpoint(tmp_path, "one").remove()
-    assert not tmp_path.exists() and Checkpoint(tmp_path, "one").load() is None
+    (tmp_path / INDEX_FILE).unlink()
+    assert Checkpoint(tmp_path, "one").load() is None
 
 
 def test_another_training_has_another_fingerprint(corpus):
@@ -40,28 +42,38 @@ def test_another_training_has_another_fingerprint(corpus):
 
 
 def test_damaged_files_are_as_good_as_none(tmp_path, capsys):
+    """Fuzzed: every file cut off, emptied, with zeroed pages or a flipped bit; never a traceback, never used."""
     checkpoint = Checkpoint(tmp_path, "one")
-    checkpoint.save({"epoch": 1}, SEEN)
-    whole = (tmp_path / STATE_FILE).read_bytes()
-    for damage in (b"", b"no checkpoint", whole[:-500], whole[:40]):
-        (tmp_path / STATE_FILE).write_bytes(damage)
+    checkpoint.save({"epoch": 1, "weights": torch.arange(20_000.0)}, SEEN)
+    generator = random.Random(0)
+    for file in sorted(tmp_path.iterdir()):
+        whole = file.read_bytes()
+        flipped = bytearray(whole)
+        flipped[generator.randrange(len(whole))] ^= 1 << generator.randrange(8)
+        start = generator.randrange(len(whole) // 2)
+        zeroed = whole[:start] + bytes(len(whole) - start)
+        for damage in (b"", b"no checkpoint", whole[:-9], whole[:40], bytes(flipped), zeroed, b"[]", b'{"epoch": []}'):
+            file.write_bytes(damage)
+            assert checkpoint.load() is None, (file, damage[:40])
+        file.unlink()
         assert checkpoint.load() is None
-    (tmp_path / STATE_FILE).write_bytes(whole)
-    assert checkpoint.load() is not None
-    [table] = tmp_path.glob("*.parquet")
-    for damage in (b"", table.read_bytes()[:-9]):
-        table.write_bytes(damage)
-        assert checkpoint.load() is None
-    table.unlink()
-    assert checkpoint.load() is None
+        file.write_bytes(whole)
+        assert checkpoint.load()[1].equals(SEEN)
+    assert "the checkpoint is damaged (" in capsys.readouterr().out
 
 
 def test_pickled_objects_are_refused_and_never_run(tmp_path):
     checkpoint, file = Checkpoint(tmp_path / "resume", "one"), tmp_path / "attacked"
     checkpoint.save({"epoch": 1, "history": Attack(file)}, SEEN)
     assert checkpoint.load() is None and not file.exists()
-    torch.load(tmp_path / "resume" / STATE_FILE, weights_only=False)
+    torch.load(tmp_path / "resume/state_1.pt", weights_only=False)
     assert file.exists()  # it would have
+
+
+def test_the_state_of_another_training_is_not_even_opened(tmp_path, monkeypatch):
+    Checkpoint(tmp_path, "one").save({"epoch": 1}, SEEN)
+    monkeypatch.setattr(module.torch, "load", lambda *_, **__: pytest.fail("opened"))
+    assert Checkpoint(tmp_path, "two").load() is None
 
 
 def test_a_kill_while_saving_leaves_the_epoch_before(tmp_path, monkeypatch):
@@ -75,4 +87,4 @@ def test_a_kill_while_saving_leaves_the_epoch_before(tmp_path, monkeypatch):
     monkeypatch.undo()
     checkpoint.save({"epoch": 2}, SEEN.assign(caption="a river"))
     state, seen = checkpoint.load()
-    assert state["epoch"] == 2 and seen["caption"].tolist() == ["a river"] and len(list(tmp_path.iterdir())) == 2
+    assert state["epoch"] == 2 and seen["caption"].tolist() == ["a river"] and len(list(tmp_path.iterdir())) == 3

@@ -26,14 +26,14 @@ def test_frozen_trunks_are_kept_and_change_nothing(corpus):
     live = Batch(
         image.reader.inputs([feed.images[row] for row in ROWS], image.device),
         text.reader.inputs(feed.token_ids[ROWS], text.device),
-        MaskedCaptions(text.reader.inputs(masked.token_ids, text.device), masked.masked, masked.classes),
+        MaskedCaptions(text.reader.inputs(masked.token_ids, text.device), *masked[1:], of=len(masked.classes)),
         kept.seed,
     )
     losses = [trainer.task(batch)["loss"].item() for batch in (kept, live)]
     assert losses[0] == pytest.approx(losses[1], rel=2e-3)
 
 
-def test_frozen_trunks_run_once_for_all_seeds(corpus, tmp_path, monkeypatch):
+def test_frozen_trunks_run_once_for_all_seeds_and_again_when_damaged(corpus, tmp_path, monkeypatch, capsys):
     """Another seed has other heads and reads the same features; changed trunk weights make others."""
     parameters = config(**FROZEN)
     plan, runs, batches = make_plan(parameters, corpus, 0), [], tower.batches
@@ -57,6 +57,11 @@ def test_frozen_trunks_run_once_for_all_seeds(corpus, tmp_path, monkeypatch):
     assert not torch.equal(first.image(one.images).pooled, second.image(other.images).pooled)
     feed(third)
     assert runs[2:] == ["frozen image trunk"]
+    for number, file in enumerate(sorted(tmp_path.iterdir())):
+        file.write_bytes(file.read_bytes()[: -50 if number else None][:-4000] + (b"" if number else bytes(4000)))
+    again = feed(second).batch(ROWS)
+    assert len(runs) > 4 and "is damaged: its features are computed again" in capsys.readouterr().out
+    assert all(map(torch.equal, one.images, again.images)) and all(map(torch.equal, one.texts, again.texts))
 
 
 def test_a_frozen_image_trunk_that_sees_crops_is_not_kept(corpus):
@@ -74,3 +79,12 @@ def test_a_batch_holds_each_pairs_image_and_caption(corpus):
     assert torch.equal(batch.texts, token_ids[:, : batch.texts.shape[1]])
     assert trainer.model.tokenizer.padding(token_ids)[:, batch.texts.shape[1] :].all()
     assert batch.masked.positions.any() and len(batch.masked.classes) == batch.masked.positions.sum()
+
+
+def test_positives_are_the_pairs_of_the_same_caption_or_image(corpus):
+    assert make_trainer(corpus).feed.batch(ROWS).positives is None
+    feed = make_trainer(corpus, train={"positives": "identical", "pairs": "all"}).feed
+    pairs = feed.plan.pairs.iloc[ROWS]
+    rows = list(zip(pairs["image_id"], pairs["caption"], strict=True))
+    expected = [[image == other or caption == same for other, same in rows] for image, caption in rows]
+    assert feed.batch(ROWS).positives.tolist() == expected and sum(map(sum, expected)) > len(ROWS)

@@ -39,7 +39,12 @@ def test_same_seed_same_bytes_and_killed_training_resumes_to_them(corpus, fitted
     training.fit(config(), corpus, 0, tmp_path / "model", tmp_path / "resume")
     assert len(calls) == 4  # the third epoch alone
     assert content(tmp_path / "model") == content(fitted[0])
-    assert not (tmp_path / "resume").exists()
+
+
+def test_a_finished_training_whose_model_was_lost_is_not_run_again(corpus, fitted, tmp_path, monkeypatch):
+    """The cache was full, or the disk: the next call writes the same bytes without a single epoch."""
+    machine = training.fit(config(), corpus, 0, tmp_path / "model", fitted[0].parent / "resume")
+    assert machine["training_seconds"] == 0 and content(tmp_path / "model") == content(fitted[0])
 
 
 def test_killed_while_writing_resumes_to_the_same_bytes(corpus, fitted, tmp_path, monkeypatch):
@@ -57,7 +62,7 @@ def test_a_checkpoint_with_a_pickled_object_is_no_checkpoint(corpus, fitted, tmp
     checkpoint = Checkpoint(tmp_path / "resume", training.fingerprint_of(config(), corpus, 0))
     checkpoint.save({"epoch": 2, "history": Attack(attacked)}, SEEN)
     training.fit(config(), corpus, 0, tmp_path / "model", tmp_path / "resume")
-    assert "state.pt is damaged (UnpicklingError): starting anew" in capsys.readouterr().out
+    assert "resume: the checkpoint is damaged (UnpicklingError): starting anew" in capsys.readouterr().out
     assert not attacked.exists() and content(tmp_path / "model") == content(fitted[0])
 
 

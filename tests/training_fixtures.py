@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from conftest import resolved
+from conftest import FIXTURES, resolved
 
 from iebaker.config.params import TrainingConfig
 from iebaker.corpus.loading import Member
+from iebaker.model.compat import open_clip
 from iebaker.training.plan import make_plan
 from iebaker.training.trainer import Trainer
 
@@ -23,6 +24,9 @@ QUICK = {
     "ker": {"weight": 0.5},
     "local": {"loss": 1.0},
 }
+# towers without batch normalisation, to which a part of a batch is not the batch
+TRANSFORMER = {"model": {"name": "transformer-tiny"}}
+open_clip.add_model_config(FIXTURES / "models")
 FROZEN = {"model": {"lock_image": True, "lock_text": True}, "train": {"crop_scale": 1.0}}
 
 

@@ -11,7 +11,7 @@ import typer
 from iebaker.atomic import write_text
 from iebaker.console import errors_for_people
 from iebaker.errors import IebakerError
-from iebaker.layout import LOCK, METRICS, use_sleeping_threads
+from iebaker.layout import BENCHMARK, FIGURES, LOCK, METRICS, use_sleeping_threads
 from iebaker.metrics.summary import SplitMetrics
 from iebaker.project.parameters import load_params
 from iebaker.retrieval import rerank as sar
@@ -158,12 +158,32 @@ def export_model(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    verify: Annotated[bool, typer.Option("--verify", help="read every byte of DVC's cache and of the results")] = False,
+) -> None:
     """Print versions, device, and what is wrong with the environment or dvc.lock."""
     from iebaker.doctor import report  # imports torch: seconds that the other commands don't need
     from iebaker.project import lock
+    from iebaker.project import verify as verifying
 
-    raise typer.Exit(report(sys.stdout, [lock.check]))
+    with errors_for_people("doctor"):
+        status = report(sys.stdout, [lock.check, *([verifying.check] if verify else [])])
+    raise typer.Exit(status)
+
+
+@app.command()
+def bench(
+    subjects: Annotated[
+        list[str] | None, typer.Argument(help="similarity, reranking, growth, ...; default: all")
+    ] = None,
+    largest: Annotated[int | None, typer.Option(min=1250, help="images that growth goes to, up to 10000")] = None,
+) -> None:
+    """Measure speed and memory beside the published formulations, and write reports/benchmark.json."""
+    use_sleeping_threads()
+    with errors_for_people("bench"):
+        from iebaker.bench import run as benchmarks  # imports torch
+
+        benchmarks.run(subjects or benchmarks.SUBJECTS, BENCHMARK, FIGURES, typer.echo, largest)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import typer
 
-from iebaker.errors import IebakerError
+from iebaker.errors import explained
 
 
 @contextmanager
@@ -13,6 +13,8 @@ def errors_for_people(command: str) -> Iterator[None]:
     """Turn what is wrong with the input into one line on stderr and exit code 2."""
     try:
         yield
-    except (IebakerError, OSError) as error:
-        typer.echo(f"iebaker {command}: {error}", err=True)
-        raise typer.Exit(2) from error
+    except Exception as error:
+        if message := explained(error):
+            typer.echo(f"iebaker {command}: {message}", err=True)
+            raise typer.Exit(2) from error
+        raise

@@ -35,12 +35,13 @@ def decode(file: BinaryIO) -> Image.Image:
     """The RGB image of an open file, turned as its EXIF orientation says.
 
     Raises:
-        IebakerError: for pixels of more than 8 bits, which Pillow would cut off at 255.
+        IebakerError: for pixels of more than 8 bits: Pillow cuts grey ones off at 255, and keeps the upper halves of
+            coloured ones, which leaves little of sensors' 11 or 12 bits.
         Exception: one of UNREADABLE, for a damaged file.
     """
     with Image.open(file) as encoded:
-        if encoded.mode.startswith(("I", "F")):
-            raise IebakerError(f"16-bit or float pixels (mode {encoded.mode}): convert to 8 bits")
+        if deep := _deeper_than_8_bits(encoded):
+            raise IebakerError(f"16-bit or float pixels ({deep}): convert to 8 bits")
         image = encoded.convert("RGB")
     _turn_upright(image)
     return image
@@ -61,6 +62,17 @@ def _centre(image: Image.Image, size: Sequence[int]) -> Image.Image:
     """Cut out the middle, `size` = (width, height)."""
     left, top = ((side - kept) // 2 for side, kept in zip(image.size, size, strict=True))
     return image.crop((left, top, left + size[0], top + size[1]))
+
+
+def _deeper_than_8_bits(encoded: Image.Image) -> str:
+    """The mode, or how the file packs them, if pixels have more than 8 bits; else ""."""
+    if encoded.mode.startswith(("I", "F")):
+        return f"mode {encoded.mode}"
+    for tile in getattr(encoded, "tile", ()):  # decoder, box, offset, arguments: "RGB;16B", alone or first of several
+        packing = tile[3] if isinstance(tile[3], str) else next(iter(tile[3] or ()), "")
+        if ";16" in str(packing):
+            return f"packed as {packing}"
+    return ""
 
 
 def _turn_upright(image: Image.Image) -> None:

@@ -29,7 +29,10 @@ METRICS = Path("reports/metrics")
 ABLATION = Path("reports/ablation")
 STUDIES = Path("reports/studies")
 AUDIT = Path("reports/audit.json")
+FIGURES = Path("reports/figures")
+BENCHMARK = Path("reports/benchmark.json")
 REPORT = Path("reports/index.html")
+MACHINE = Path("reports/machine.md")  # beside the report and no out: it differs on every machine
 
 
 @dataclass(frozen=True)

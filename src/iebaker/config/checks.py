@@ -1,10 +1,11 @@
 """params.yaml before anything runs: every definition, whether selected or not, and what must fit together."""
 
-import importlib.util
+import os
+import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from iebaker.config import pretrained
 from iebaker.config.declarations import check, resolve
 from iebaker.config.params import (
     BenchmarkParams,
@@ -18,7 +19,10 @@ from iebaker.config.params import (
 from iebaker.errors import IebakerError
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".npz")
-BRINGS_ITS_WEIGHTS = ("hf-hub:", "local-dir:")
+HUB, LOCAL_DIRECTORY = "hf-hub:", "local-dir:"
+PACKAGED = "packaged"
+DEVICE = re.compile(r"auto|cpu|(cuda|mps|xpu|hpu|npu|mtia)(:\d{1,3})?")
+CAPTIONS_PER_IMAGE = 5  # of the drawn benchmark
 
 
 def check_all(params: dict[str, Any]) -> dict[str, Any]:
@@ -30,54 +34,78 @@ def check_all(params: dict[str, Any]) -> dict[str, Any]:
     check(params)
     parse(SyntheticParams, params["synthetic"], "synthetic")
     keywords = parse(KeywordsParams, params["keywords"], "keywords")
-    if keywords.file and not Path(keywords.file).is_file():
+    if keywords.file and not os.path.isfile(keywords.file):
         raise IebakerError(f"params: keywords.file={keywords.file!r}: no such file")
     for name, values in params["benchmark"].items():
         parse(BenchmarkParams, values, f"benchmark.{name}")
     for corpus in params["corpus"]:
         for variant in params["variant"]:
             training, evaluation = resolve(params, corpus, variant)
-            for problem in _problems(training, evaluation):
+            selected = corpus in params["corpora"] and variant in params["variants"]
+            problems = [*_problems(evaluation), *(_training_problems(training) if selected else ())]
+            # what -S names is meant for what is selected: of others it may make what nobody would train
+            if selected or not any(params["model"].values()):
+                problems += _model_problems(training.model.name, training.model.pretrained)
+            for problem in problems:
                 raise IebakerError(f"params: {corpus}/{variant}: {problem}")
     for corpus in params["corpora"]:  # of others the files may lie elsewhere
-        for problem in _missing_files(resolve(params, corpus, params["variants"][0])[0]):
-            raise IebakerError(f"params: {corpus}: {problem}")
+        for variant in params["variants"]:
+            for problem in _missing_files(resolve(params, corpus, variant)[0]):
+                raise IebakerError(f"params: {corpus}/{variant}: {problem}")
     return params
 
 
-def _problems(training: TrainingConfig, evaluation: EvaluationConfig) -> Iterator[str]:
+def _problems(evaluation: EvaluationConfig) -> Iterator[str]:
     """What no single section can know."""
     fusion, sar = evaluation.fusion, evaluation.sar
     if not fusion.global_weight and not fusion.local_weight:
         yield "fusion.global_weight and fusion.local_weight are both 0 and leave no similarity; raise one of them"
     if sar.method == "querybank" and not sar.bank_size:
         yield "sar.method=querybank needs training queries; set sar.bank_size above 0 (1000)"
-    if not training.model.name:
-        yield "model.name is empty; name a model of open_clip"
-    elif problem := _model_problem(training.model.name):
-        yield f"model.name={training.model.name!r} {problem}"
+
+
+def _training_problems(training: TrainingConfig) -> Iterator[str]:
+    if not DEVICE.fullmatch(training.train.device):
+        yield f"train.device={training.train.device!r} is no device; use auto, cpu, cuda, cuda:0 or mps"
+    if training.ker and training.model.lock_text and training.ker.mask_ratio < 1:
+        yield (
+            "ker.mask_ratio < 1 masks anew in each epoch, which a frozen text trunk can't cache; "
+            "set ker.mask_ratio=1 or model.lock_text=false"
+        )
 
 
 def _missing_files(training: TrainingConfig) -> Iterator[str]:
-    name, pretrained = training.model.name, training.model.pretrained
-    if name.startswith("local-dir:") and not Path(name.removeprefix("local-dir:")).is_dir():
+    name, weights = training.model.name, training.model.pretrained
+    if name.startswith(LOCAL_DIRECTORY) and not os.path.isdir(name.removeprefix(LOCAL_DIRECTORY)):
         yield f"model.name={name!r}: no such folder"
-    if Path(pretrained).suffix in CHECKPOINT_SUFFIXES and not Path(pretrained).is_file():
-        yield f"model.pretrained={pretrained!r}: no such file"
+    if not weights.startswith(HUB) and weights.endswith(CHECKPOINT_SUFFIXES) and not os.path.isfile(weights):
+        yield f"model.pretrained={weights!r}: no such file"
 
 
-def _model_problem(name: str) -> str:
-    """Why no such model exists; "" if it does, or only its hub or folder knows. Imports neither torch nor open_clip."""
-    if name.startswith(BRINGS_ITS_WEIGHTS):
-        return ""
-    known = _model_names()
-    if not known or name in known or name.replace("/", "-") in known:
-        return ""
-    return f"is unknown; {nearest(name, known)}"
-
-
-def _model_names() -> set[str]:
-    ours = Path(__file__).parents[1] / "model/configs"
-    spec = importlib.util.find_spec("open_clip")
-    theirs = Path(spec.origin).parent / "model_configs" if spec and spec.origin else ours
-    return {path.stem for folder in (ours, theirs) for path in folder.glob("*.json")}
+def _model_problems(name: str, weights: str) -> Iterator[str]:
+    """Why there is no such model, or no such weights of it, as far as neither its hub nor its folder must be asked."""
+    if not name:
+        yield "model.name is empty; name a model of open_clip"
+        return
+    if name.startswith((HUB, LOCAL_DIRECTORY)):
+        if weights:
+            yield f"model.pretrained={weights!r}: {name} brings its own weights; leave pretrained empty"
+        return
+    known, tags = pretrained.model_configs(), pretrained.tags_of_models()
+    found = name.replace("/", "-")
+    if found not in known:
+        yield f"model.name={name!r} is unknown; {nearest(name, known)}"
+        return
+    if not tags or weights in ("", PACKAGED) or weights.startswith(HUB) or weights.endswith(CHECKPOINT_SUFFIXES):
+        return
+    if os.path.isfile(weights):  # any other name of a checkpoint
+        return
+    tag = weights.lower().replace("-", "_")  # as open_clip does
+    if tag not in tags.get(found, {}):
+        there = ", ".join(tags.get(found, {})) or "none"
+        yield f"model.pretrained={weights!r}: neither a file nor a tag of {name} (its tags: {there})"
+    elif tags[found][tag] and not pretrained.is_quick(found):
+        yield (
+            f"model.name={name!r}: the weights {weights!r} were trained with the activation QuickGELU, this name "
+            f"builds GELU and would silently give other numbers; use model.name={name + pretrained.QUICK_NAME!r}"
+        )

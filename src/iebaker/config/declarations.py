@@ -116,12 +116,13 @@ def resolve(params: Mapping[str, Any], corpus: str, variant: str) -> tuple[Train
     layers = _layers(params, corpus)
     require_defined(params, "variant", variant)
     override = parse(Overlay, params["variant"][variant] or {}, f"variant.{variant}")
+    winning = overridden(params, corpus)
     values = {}
     for section in SECTIONS:
         merged = dict(params[section])
         for layer in layers.values():
             merged |= getattr(layer, section)
-        for key, (value, _) in overridden(params, corpus)[section].items():
+        for key, (value, _) in winning[section].items():
             merged[key] = value
         values[section] = merged | getattr(override, section)
         for key, value in values[section].items():
@@ -144,10 +145,11 @@ def resolve(params: Mapping[str, Any], corpus: str, variant: str) -> tuple[Train
 def overridden(params: Mapping[str, Any], corpus: str) -> dict[str, dict[str, tuple[Any, Any]]]:
     """Per section, the keys whose value there wins over what the recipe or the corpus says: (value, theirs)."""
     recipes = [parse(Overlay, recipe or {}, f"recipes.{name}") for name, recipe in params["recipes"].items()]
+    layers = _layers(params, corpus).values()
     found: dict[str, dict[str, tuple[Any, Any]]] = {}
     for section in SECTIONS:
         theirs: Values = {}
-        for layer in _layers(params, corpus).values():
+        for layer in layers:
             theirs |= getattr(layer, section)
         of_recipes = {key for recipe in recipes for key in getattr(recipe, section)}
         given = {key: value for key, value in params[section].items() if value is not None and key in of_recipes}

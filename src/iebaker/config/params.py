@@ -6,11 +6,12 @@ Nothing here knows of files or stages.
 """
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from iebaker.config.section import Count, Number, Section
 from iebaker.config.sources import Layout, PartParams, SourceParams, Text
@@ -19,6 +20,13 @@ from iebaker.errors import IebakerError
 Model = TypeVar("Model", bound=BaseModel)
 SHOWN_KEYS = 20
 SHOWN_CHARACTERS = 200
+LARGEST_STRENGTH = 1e6
+
+
+def _moderate(value: float) -> float:
+    if LARGEST_STRENGTH < value < math.inf:
+        raise ValueError(f"at most {LARGEST_STRENGTH:g}, or .inf")
+    return value
 
 
 class BenchmarkParams(Layout):
@@ -96,6 +104,15 @@ class ModelParams(Section):
     )
     lock_image: bool = Field(description="freeze the image trunk; its projection still trains")
     lock_text: bool = Field(description="freeze the text trunk; its projection still trains")
+    unlocked_image: Count = Field(ge=0, le=1000, description="last blocks of a frozen image trunk that still train")
+    unlocked_text: Count = Field(ge=0, le=1000, description="last blocks of a frozen text trunk that still train")
+
+    @model_validator(mode="after")
+    def _unlocked_of_a_locked_trunk(self) -> "ModelParams":
+        for side in ("image", "text"):
+            if (count := getattr(self, f"unlocked_{side}")) and not getattr(self, f"lock_{side}"):
+                raise ValueError(f"unlocked_{side}={count} without lock_{side}; an unlocked trunk trains as a whole")
+        return self
 
 
 class TrainParams(Section):
@@ -104,6 +121,9 @@ class TrainParams(Section):
     epochs: Count = Field(ge=0, le=10_000, description="0 evaluates the untouched model")
     batch_size: Count = Field(ge=2, le=1_000_000, description="a contrastive loss needs at least two pairs")
     pairs: Literal["all", "one_per_image"]
+    positives: Literal["own", "identical"] = Field(
+        description="what an anchor is aligned with: its own pair, or every pair of the same caption or image"
+    )
     lr: Number = Field(gt=0, allow_inf_nan=False)
     head_lr: Number = Field(
         ge=0, allow_inf_nan=False, description="learning rate of untrained heads; 0: the same as lr"
@@ -122,6 +142,11 @@ class TrainParams(Section):
         description="what happens to training images that are near-duplicates of evaluation images"
     )
     precision: Literal["float32", "bfloat16", "float16"]
+    chunk_size: Count = Field(
+        ge=0, le=1_000_000, description="pairs that a process holds at a time; 0: its whole share of a batch"
+    )
+    processes: Count = Field(ge=1, le=100_000, description="that share a batch, one an accelerator")
+    tf32: bool = Field(description="round float32 products to 10 bits where an accelerator does so faster")
     device: str
     threads: Count = Field(ge=1, le=1024, description="CPU threads: part of the recipe, sums depend on it")
 
@@ -183,16 +208,16 @@ class SarParams(Section):
     bank_size: Count = Field(
         ge=0, le=1_000_000, description="training queries of each side whose similarities are exported for querybank"
     )
-    weight_forward: Number = Field(ge=0, allow_inf_nan=False, description="W1 of weighted")
-    weight_reverse: Number = Field(ge=0, allow_inf_nan=False, description="W2 of weighted")
-    decay: Number = Field(ge=0, allow_inf_nan=False, description="xi of weighted")
-    strength: Number = Field(
+    weight_forward: Number = Field(ge=0, le=1e6, description="W1 of weighted")
+    weight_reverse: Number = Field(ge=0, le=1e6, description="W2 of weighted")
+    decay: Number = Field(ge=0, le=1e3, description="xi of weighted")
+    strength: Annotated[Number, AfterValidator(_moderate)] = Field(
         ge=0,
         description="lambda of soft and querybank, in validation standard deviations; .inf: reversed retrieval alone",
     )
     beta: Number = Field(
         gt=0,
-        allow_inf_nan=False,
+        le=1e6,
         description="inverse temperature of soft, querybank and sinkhorn, per standard deviation of validation",
     )
     iterations: Count = Field(ge=1, le=10_000, description="of sinkhorn")

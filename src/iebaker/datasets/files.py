@@ -4,6 +4,7 @@ import io
 import lzma
 import os
 import re
+import shutil
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -11,8 +12,18 @@ from typing import BinaryIO
 
 from iebaker.errors import IebakerError
 
+# what is read whole lies in memory: images are smaller, and annotations by far
+LARGEST = 512 * 2**20
+HIDDEN = re.compile(r"(^|/)(\.|__MACOSX)")
 # what reading a damaged, encrypted (RuntimeError) or exotically packed (NotImplementedError) member can raise
 UNPACKING_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError)
+
+
+def check_room(folder: Path, wanted: int) -> None:
+    """Raise IebakerError where the disk has no room for so many bytes."""
+    free = shutil.disk_usage(folder).free
+    if wanted > free:
+        raise IebakerError(f"{wanted / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free on this disk; make room")
 
 
 def check_relative(name: str, where: str) -> None:
@@ -41,10 +52,17 @@ class RawFiles:
         self._places: dict[str, tuple[str, str]] = {}
         for root, folders, names in os.walk(folder, followlinks=True):
             folders.sort()
+            for path in (Path(root) / name for name in folders):
+                if path.is_symlink() and any(path.samefile(parent) for parent in path.absolute().parents):
+                    raise IebakerError(f"{path}: a link to a folder that it lies in; remove it")
             for name in sorted(names):
                 self._add((Path(root) / name).relative_to(folder).as_posix())
 
     def _add(self, name: str) -> None:
+        if not (self.folder / name).is_file():
+            if not HIDDEN.search(name):
+                raise IebakerError(f"{self.folder / name}: a pipe, socket, device or broken link, no file; remove it")
+            return
         if not name.lower().endswith(".zip"):
             self._places[name] = ("", name)
             return
@@ -63,7 +81,7 @@ class RawFiles:
     @property
     def names(self) -> list[str]:
         """Names of all files, without those that operating systems hide (`.DS_Store`, `__MACOSX/`)."""
-        return [name for name in self._places if not re.search(r"(^|/)(\.|__MACOSX)", name)]
+        return [name for name in self._places if not HIDDEN.search(name)]
 
     def named(self, wanted: str) -> list[str]:
         """Files that are `wanted` or lie in a folder or zip of that name, at any depth; '' gives all."""
@@ -79,10 +97,23 @@ class RawFiles:
         archive, member = self._places[name]
         if not archive:
             return (self.folder / member).read_bytes()
+        size = self._archives[archive].getinfo(member).file_size
+        if size > LARGEST:
+            most = f"{LARGEST / 1e6:,.0f} MB"
+            raise IebakerError(
+                f"{name}: unpacks to {size / 1e6:,.0f} MB, and no more than {most} are read out of a zip"
+            )
         try:
             return self._archives[archive].read(member)
         except UNPACKING_ERRORS as error:
             raise IebakerError(f"{name}: cannot be read ({error}); unpack the zip by hand, or get it again") from error
+
+    def read_image(self, name: str) -> bytes:
+        """The content of one file, if it is not larger than any image that is decoded; else as `read`."""
+        archive, member = self._places[name]
+        if not archive and (size := (self.folder / member).stat().st_size) > LARGEST:
+            raise IebakerError(f"{name}: {size / 1e6:,.0f} MB, more than the {LARGEST / 1e6:,.0f} MB of any image")
+        return self.read(name)
 
     def open(self, name: str) -> BinaryIO:
         """One file for random access; a packed one is held in memory."""

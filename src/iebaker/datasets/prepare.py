@@ -4,9 +4,9 @@ import hashlib
 import io
 import json
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,12 @@ from iebaker.config.params import BenchmarkParams
 from iebaker.corpus import manifest
 from iebaker.corpus.loading import PIXELS_FILE, SUMMARY_FILE
 from iebaker.datasets import formats, origin
-from iebaker.datasets.files import UNPACKING_ERRORS
+from iebaker.datasets.files import UNPACKING_ERRORS, check_room
 from iebaker.datasets.formats import Exclusion, ImageRecord
 from iebaker.errors import IebakerError
 
-# images in memory at a time
-CHUNK = 256
+# encoded images that wait for a thread, for each core
+AHEAD = 2
 # what reading a damaged file can raise, from the archive, the decompressor and Pillow's decoders
 UNREADABLE = (*UNPACKING_ERRORS, *images.UNREADABLE)
 
@@ -49,6 +49,7 @@ def prepare(raw: Path, params: BenchmarkParams, destination: Path) -> dict[str, 
     records = formats.read(params, raw)
     exclusions = list(records.exclusions)
     with replacing(destination) as folder:
+        check_room(folder, len(records.images) * params.image_size**2 * 3)
         readable, hashes, pixels_sha256 = write_pixels(
             records.images, params.image_size, folder / PIXELS_FILE, exclusions
         )
@@ -99,12 +100,17 @@ def write_header(stream: io.BufferedWriter, count: int, size: int) -> None:
 
 
 def decode_all(images: list[ImageRecord], size: int) -> Iterator[tuple[ImageRecord, tuple[bytes, int] | Exception]]:
-    """Decode in order, a chunk at a time: files are read here, decoded by a thread a core."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(images), CHUNK):
-            chunk = images[start : start + CHUNK]
-            contents = [read_content(record) for record in chunk]
-            yield from zip(chunk, pool.map(lambda content: decode(content, size), contents), strict=True)
+    """Decode in order: files are read here, decoded by a thread a core; only a few wait in memory."""
+    cores = os.cpu_count() or 1
+    with ThreadPoolExecutor(cores) as pool:
+        waiting: deque[tuple[ImageRecord, Future[Any]]] = deque()
+        for record in images:
+            if len(waiting) >= cores * (1 + AHEAD):
+                first, decoded = waiting.popleft()
+                yield first, decoded.result()
+            waiting.append((record, pool.submit(decode, read_content(record), size)))
+        for record, decoded in waiting:
+            yield record, decoded.result()
 
 
 def read_content(record: ImageRecord) -> bytes | Exception:

@@ -11,22 +11,29 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def contrastive_loss(logits: Tensor, keep: Tensor) -> Tensor:
+def contrastive_loss(logits: Tensor, keep: Tensor, positives: Tensor | None = None) -> Tensor:
     """Cross-entropy in both directions over the anchors that are kept: CE(Z[m]) + CE(Z^T[m]).
 
     A dropped pair loses its row in both directions; its column remains, so it is still a negative of the others.
-    A repeated caption in the batch counts as a negative of its copies, as published.
 
     Args:
-        logits: (B, B) scaled similarities, texts x images, positives on the diagonal.
+        logits: (B, B) scaled similarities, texts x images, own pairs on the diagonal.
         keep: (B,) bool, True for anchors that stay, at least one.
+        positives: (B, B) bool, symmetric, True on the diagonal: an anchor's target is spread evenly over them (UniCL,
+            Yang et al., CVPR 2022). None: each anchor's own pair alone, as published, so that a repeated caption is
+            a negative of its copies.
 
     Returns:
         Scalar float32: the sum of the two directions, each a mean over the anchors kept.
     """
     logits = logits.float()
     anchors = torch.arange(len(logits), device=logits.device)[keep]
-    return F.cross_entropy(logits[anchors], anchors) + F.cross_entropy(logits.T[anchors], anchors)
+    if positives is None:
+        targets = anchors
+    else:
+        targets = positives[anchors].float()
+        targets = targets / targets.sum(1, keepdim=True)
+    return F.cross_entropy(logits[anchors], targets) + F.cross_entropy(logits.T[anchors], targets)
 
 
 def retrieval_loss(
@@ -36,6 +43,7 @@ def retrieval_loss(
     keep_local: Tensor,
     scale: float,
     local_weight: float = 1.0,
+    positives: Tensor | None = None,
 ) -> Tensor:
     """Global plus local contrastive loss.
 
@@ -46,10 +54,11 @@ def retrieval_loss(
         keep_local: (B,) bool, anchors of the local loss.
         scale: s, the exponential of the logit scale.
         local_weight: of the local loss; published: 1.
+        positives: of both losses, as `contrastive_loss` takes them.
     """
-    loss = contrastive_loss(scale * global_similarity.float(), keep_global)
+    loss = contrastive_loss(scale * global_similarity.float(), keep_global, positives)
     if local_similarity is not None:
-        loss = loss + local_weight * contrastive_loss(local_similarity, keep_local)
+        loss = loss + local_weight * contrastive_loss(local_similarity, keep_local, positives)
     return loss
 
 

@@ -4,6 +4,7 @@ The local similarity is the Frobenius norm of the token-by-token cosine matrix. 
 ||T V^T||_F^2 = <T^T T, V^T V>_F, so each side is reduced to one d x d Gram matrix, and all pairs are one product.
 """
 
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -12,8 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Precision = Literal["float32", "bfloat16"]
-PARTS = 4  # that d is split into for `packed_gram`; more parts save less than their smaller products cost
-GRAM_BYTES = 2**30
+STRIPS = 8  # of rows that Gram matrices are cut into: more save less than their smaller products cost
 
 
 def global_similarity(text: Tensor, image: Tensor) -> Tensor:
@@ -39,41 +39,23 @@ def gram(tokens: Tensor, padding: Tensor | None = None, precision: Precision = "
         precision: "bfloat16" rounds the normalised tokens and the result; sums are in float32.
 
     Returns:
-        (N, d^2) in that precision.
+        (N, d^2); float32 holds the values of bfloat16 where products of bfloat16 would be slower.
     """
     with torch.autocast(tokens.device.type, enabled=False):
-        tokens = _normalised(tokens, padding).to(getattr(torch, precision))
-        return (tokens.mT @ tokens).flatten(1)
-
-
-def packed_gram(tokens: Tensor, padding: Tensor | None = None, precision: Precision = "float32") -> Tensor:
-    """As `gram`, without what the symmetry repeats: the blocks on and above the diagonal, of PARTS x PARTS.
-
-    Blocks above the diagonal are multiplied by sqrt(2), so that inner products are those of the whole matrices. At
-    d = 512 that is 5/8 of the values, and no gathering of single ones.
-
-    Returns:
-        (N, D), D about d^2 (PARTS + 1) / (2 PARTS).
-    """
-    with torch.autocast(tokens.device.type, enabled=False):
-        parts = _normalised(tokens, padding).to(getattr(torch, precision)).tensor_split(PARTS, dim=2)
-        blocks = []
-        for row, left in enumerate(parts):
-            blocks.append(left.mT @ left)
-            blocks += [(2**0.5 * left).mT @ right for right in parts[row + 1 :]]
-        return torch.cat([block.flatten(1) for block in blocks], dim=1)
+        tokens = _rounded(_normalised(tokens, padding), precision)
+        return _rounded(tokens.mT @ tokens, precision).flatten(1)
 
 
 def local_from_grams(text_gram: Tensor, image_gram: Tensor) -> Tensor:
     """Local similarities L of all pairs, from the Gram matrices of each side.
 
     Args:
-        text_gram: (N_text, D) of `gram`, or of `packed_gram`.
-        image_gram: (N_image, D) of the same function, in the same precision.
+        text_gram: (N_text, d^2) of `gram`.
+        image_gram: (N_image, d^2) of `gram`, in the same precision.
 
     Returns:
-        (N_text, N_image) float32, not scaled. The gradient of a pair without any token is 0, not NaN. In bfloat16
-        the values have some three significant digits, so near neighbours become ties.
+        (N_text, N_image) float32, not scaled. The gradient of a pair without any token is 0, not NaN. From products
+        of bfloat16 the values have some three significant digits, so near neighbours become ties.
     """
     with torch.autocast(text_gram.device.type, enabled=False):
         squared = (text_gram @ image_gram.T).float()
@@ -108,49 +90,73 @@ def write_local_similarity(
     image_tokens: np.ndarray,
     text_padding: np.ndarray | None = None,
     precision: Precision = "float32",
-    budget: int = GRAM_BYTES,
     block: int = 256,
 ) -> None:
     """Fill `out` with the local similarities of a whole split.
 
-    The Gram matrices of as many images as the budget holds are kept, and the texts stream past them, a block at a time.
+    The sum over the entries of Gram matrices is taken a strip of their rows at a time: that of all images, then that
+    of the texts, a block at a time. So every entry is computed once, and only the images' strip is kept.
 
     Args:
-        out: (N_text, N_image) array or memory map to write into.
+        out: (N_text, N_image) float32 array or memory map to write into.
         text_tokens: (N_text, L, d) array or memory map.
         image_tokens: (N_image, P, d) array or memory map.
         text_padding: (N_text, L) bool, True at padding; None counts every position.
         precision: of the products.
-        budget: bytes of image Gram matrices.
-        block: texts at a time.
+        block: texts or images at a time.
     """
+    squared = torch.from_numpy(out).zero_()
+    strips = np.array_split(np.arange(image_tokens.shape[2]), STRIPS)
     with torch.inference_mode():
-        size = packed_gram(torch.zeros(1, 1, image_tokens.shape[2]), precision=precision).nbytes
-        images = max(1, budget // size)
-        for first in range(0, len(image_tokens), images):
-            columns = slice(first, first + images)
-            image_gram = _packed_grams(image_tokens[columns], precision, block)
+        for strip in (slice(rows[0], rows[-1] + 1) for rows in strips if len(rows)):
+            images = [
+                _gram_strip(torch.tensor(image_tokens[start : start + block]), None, strip, precision, mirrored=True)
+                for start in range(0, len(image_tokens), block)
+            ]
+            of_images = torch.cat(images)
+            del images
             for start in range(0, len(text_tokens), block):
                 rows = slice(start, start + block)
-                tokens, padding = torch.tensor(text_tokens[rows]), None
-                if text_padding is not None:
-                    padding = torch.tensor(text_padding[rows])
-                    used = (~padding).any(dim=0).nonzero()
-                    longest = int(used.max()) + 1 if len(used) else 1  # what follows is padding in every text
-                    tokens, padding = tokens[:, :longest], padding[:, :longest]
-                text_gram = packed_gram(tokens, padding, precision)
-                out[rows, columns] = local_from_grams(text_gram, image_gram).numpy()
+                tokens, padding = _trimmed(text_tokens[rows], None if text_padding is None else text_padding[rows])
+                squared[rows] += _gram_strip(tokens, padding, strip, precision) @ of_images.T
+        squared.clamp_(min=0).sqrt_()  # rounding can fall below 0
 
 
-def _packed_grams(tokens: np.ndarray, precision: Precision, block: int) -> Tensor:
-    """`packed_gram` of many items, a block at a time, in one piece of memory."""
-    grams = torch.empty(0)
-    for start in range(0, len(tokens), block):
-        part = packed_gram(torch.tensor(tokens[start : start + block]), precision=precision)
-        if not len(grams):
-            grams = part.new_empty(len(tokens), part.shape[1])
-        grams[start : start + block] = part
-    return grams
+def _gram_strip(
+    tokens: Tensor, padding: Tensor | None, strip: slice, precision: Precision, mirrored: bool = False
+) -> Tensor:
+    """(N, D) rows `strip` of the Gram matrices, from the diagonal block on; `mirrored` counts what it leaves out too.
+
+    Products of a mirrored strip with one that is not are those of both triangles.
+    """
+    tokens = _rounded(_normalised(tokens, padding), precision)
+    strips = tokens[:, :, strip].mT @ tokens[:, :, strip.start :]
+    if mirrored:
+        strips[:, :, strip.stop - strip.start :] *= 2
+    return _rounded(strips, precision).flatten(1)
+
+
+def _trimmed(tokens: np.ndarray, padding: np.ndarray | None) -> tuple[Tensor, Tensor | None]:
+    """Without the positions at the end that are padding in every text."""
+    if padding is None:
+        return torch.tensor(tokens), None
+    used = np.flatnonzero(~padding.all(axis=0))
+    longest = used[-1] + 1 if len(used) else 1
+    return torch.tensor(tokens[:, :longest]), torch.tensor(padding[:, :longest])
+
+
+def _rounded(values: Tensor, precision: Precision) -> Tensor:
+    """Values of `precision`, in the type that this device multiplies fast.
+
+    A processor without instructions for bfloat16 multiplies it some ten times slower than float32.
+    """
+    values = values.to(getattr(torch, precision))
+    return values.float() if values.device.type == "cpu" and not _cpu_multiplies_bfloat16() else values
+
+
+@lru_cache(maxsize=1)
+def _cpu_multiplies_bfloat16() -> bool:
+    return bool(torch._C._has_mkldnn and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _normalised(tokens: Tensor, padding: Tensor | None) -> Tensor:

@@ -3,14 +3,19 @@
 import math
 from typing import NamedTuple, cast
 
+import torch
 from torch import Tensor, nn
 
 from iebaker.config.params import KerParams, TrainingConfig
 from iebaker.method import objective, similarity
 from iebaker.method.eba import Elimination
+from iebaker.method.gather import gathered, processes
 from iebaker.method.keyword_head import KeywordHead
 from iebaker.model.adapters import Trunk
+from iebaker.model.tower import TowerOutput
 from iebaker.model.towers import RetrievalModel
+
+SEEDS = 4  # that one forward of both towers takes
 
 
 class MaskedCaptions(NamedTuple):
@@ -20,11 +25,13 @@ class MaskedCaptions(NamedTuple):
         texts: input of the text tower.
         positions: (B, L) bool, True at masked positions.
         classes: (n,) int64 class behind each mask, row by row.
+        of: masked positions of the whole batch, where this is a part of it; the keyword loss is their mean.
     """
 
     texts: Tensor | Trunk
     positions: Tensor
     classes: Tensor
+    of: int
 
 
 class Batch(NamedTuple):
@@ -35,12 +42,39 @@ class Batch(NamedTuple):
         texts: input of the text tower, row by row the captions of these images.
         masked: the same captions for keyword reasoning; None without it.
         seed: of dropout.
+        positives: (B', B') bool, which of the whole batch's B' pairs, those of all pieces and processes, are
+            positives of each other; None: each pair's own alone.
     """
 
     images: Tensor | Trunk
     texts: Tensor | Trunk
     masked: MaskedCaptions | None
     seed: int
+    positives: Tensor | None = None
+
+    def pieces(self, size: int) -> list["Batch"]:
+        """The same pairs, at most `size` at a time; each piece has dropout of its own."""
+        images, texts = _split(self.images, size), _split(self.texts, size)
+        masked: list[MaskedCaptions | None] = [None] * len(images)
+        if self.masked is not None:
+            positions = torch.split(self.masked.positions, size)
+            classes = torch.split(self.masked.classes, [int(part.sum()) for part in positions])
+            parts = zip(_split(self.masked.texts, size), positions, classes, strict=True)
+            masked = [MaskedCaptions(*part, self.masked.of) for part in parts]
+        seeds = [self.seed + SEEDS * piece for piece in range(len(images))]
+        return [Batch(*piece, self.positives) for piece in zip(images, texts, masked, seeds, strict=True)]
+
+
+class Features(NamedTuple):
+    """What the similarities of B pairs are made of, or the gradients of a loss with respect to it.
+
+    Tokens are None where no local similarity is wanted.
+    """
+
+    image: Tensor
+    image_tokens: Tensor | None
+    text: Tensor
+    text_tokens: Tensor | None
 
 
 class RetrievalTask(nn.Module):
@@ -61,39 +95,100 @@ class RetrievalTask(nn.Module):
         self.model, self.keyword_head = model, keyword_head
         self.scale = math.exp(config.train.logit_scale)
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, gradients: Features | None = None) -> dict[str, Tensor]:
         """The loss of one batch, and what the history keeps of it.
 
+        Args:
+            batch: the pairs; those of this process, where several train together.
+            gradients: of the retrieval loss of a larger batch with respect to this one's features. Then
+                `loss_retrieval` has those gradients, its value means nothing, and no similarity is compared.
+
         Returns:
-            `loss` and its parts `loss_retrieval` and, with keyword reasoning, `loss_keywords`: scalars. `global` and,
-            with a local loss, `local`: (B,) similarities of the positive pairs; `dropped_global` and `dropped_local`:
-            (B,) bool of the elimination.
+            `loss` and its parts `loss_retrieval` and, with keyword reasoning, `loss_keywords`: scalars, whose mean over
+            the processes is that of the whole batch. Without `gradients`, also what `compare` returns.
+        """
+        with self._autocast():
+            return self._losses(batch, gradients)
+
+    def encode(self, batch: Batch) -> tuple[TowerOutput, TowerOutput]:
+        """Images and captions in the joint space."""
+        with self._autocast():
+            return self.model.image(batch.images, batch.seed), self.model.text(batch.texts, batch.seed + 2)
+
+    def features(self, images: TowerOutput, texts: TowerOutput) -> Features:
+        """What `compare` reads of the towers' output."""
+        if not self.config.local.loss:
+            return Features(images.pooled, None, texts.pooled, None)
+        return Features(images.pooled, images.tokens, texts.pooled, texts.tokens)
+
+    def compare(self, features: Features, padding: Tensor, positives: Tensor | None) -> dict[str, Tensor]:
+        """The retrieval loss over the pairs of all processes, each of which compares its captions with all images.
+
+        Args:
+            features: of the pairs of this process.
+            padding: (B, L) bool, True at padding of its captions.
+            positives: as in `Batch`.
+
+        Returns:
+            `loss_retrieval`: scalar. `global` and, with a local loss, `local`: (B,) similarities of the positive pairs
+            of all processes; `dropped_global` and `dropped_local`: (B,) bool of the elimination.
         """
         local = self.config.local
-        images = self.model.image(batch.images, batch.seed)
-        texts = self.model.text(batch.texts, batch.seed + 2)
-
-        global_values = similarity.global_similarity(texts.pooled, images.pooled)
+        global_values = gathered(similarity.global_similarity(features.text, gathered(features.image)))
         local_values = None
-        if local.loss:
-            padding = texts.padding if local.mask_padding else None
-            local_values = self.scale * similarity.local_similarity(
-                texts.tokens, images.tokens, padding, precision=local.precision
+        if features.text_tokens is not None and features.image_tokens is not None:
+            local_values = gathered(
+                self.scale
+                * similarity.local_similarity(
+                    features.text_tokens,
+                    gathered(features.image_tokens),
+                    padding if local.mask_padding else None,
+                    precision=local.precision,
+                )
             )
-
-        positives = (global_values.diagonal(), None if local_values is None else local_values.diagonal())
-        keep_global, keep_local = self.elimination.masks(*positives)
-        loss = objective.retrieval_loss(global_values, local_values, keep_global, keep_local, self.scale, local.loss)
-        record = {"global": positives[0], "dropped_global": ~keep_global, "loss_retrieval": loss}
+        own_global, own_local = global_values.diagonal(), None if local_values is None else local_values.diagonal()
+        keep_global, keep_local = self.elimination.masks(own_global, own_local)
+        loss = objective.retrieval_loss(
+            global_values, local_values, keep_global, keep_local, self.scale, local.loss, positives
+        )
+        record = {"global": own_global, "dropped_global": ~keep_global, "loss_retrieval": loss}
         if local_values is not None:
             record |= {"local": local_values.diagonal(), "dropped_local": ~keep_local}
+        return record
 
+    def _losses(self, batch: Batch, gradients: Features | None) -> dict[str, Tensor]:
+        images, texts = self.encode(batch)
+        if gradients is None:
+            record = self.compare(self.features(images, texts), texts.padding, batch.positives)
+        else:
+            parts = zip(self.features(images, texts), gradients, strict=True)
+            products = [
+                (values.float() * wanted).sum() for values, wanted in parts if values is not None and wanted is not None
+            ]
+            record = {"loss_retrieval": torch.stack(products).sum()}
+        loss = record["loss_retrieval"]
         if batch.masked is not None:
-            ker, keyword_head = cast(KerParams, self.config.ker), cast(KeywordHead, self.keyword_head)
-            masked = self.model.text(batch.masked.texts, batch.seed + 2)
-            positions = batch.masked.positions[:, : masked.tokens.shape[1]]
-            padding = masked.padding if local.mask_padding else None
-            scores = keyword_head(masked.tokens, images.tokens, positions, padding)
-            record["loss_keywords"] = objective.keyword_loss(scores, batch.masked.classes)
+            ker = cast(KerParams, self.config.ker)
+            record["loss_keywords"] = self._keyword_loss(batch.masked, images, batch.seed + 2)
             loss = loss + ker.weight * record["loss_keywords"]
         return {"loss": loss, **record}
+
+    def _keyword_loss(self, masked: MaskedCaptions, images: TowerOutput, seed: int) -> Tensor:
+        """This part's share of the whole batch's keyword loss, times the processes, over which DDP takes a mean."""
+        texts = self.model.text(masked.texts, seed)
+        positions = masked.positions[:, : texts.tokens.shape[1]]
+        padding = texts.padding if self.config.local.mask_padding else None
+        keyword_head = cast(KeywordHead, self.keyword_head)
+        scores = keyword_head(texts.tokens, images.tokens, positions, padding)
+        share = processes() * len(masked.classes) / max(masked.of, 1)
+        return share * objective.keyword_loss(scores, masked.classes)
+
+    def _autocast(self) -> torch.autocast:
+        precision = getattr(torch, self.config.train.precision)
+        return torch.autocast(self.model.image.device.type, precision, enabled=precision != torch.float32)
+
+
+def _split(inputs: Tensor | Trunk, size: int) -> list[Tensor | Trunk]:
+    if isinstance(inputs, Trunk):
+        return [Trunk(*parts) for parts in zip(*(torch.split(values, size) for values in inputs), strict=True)]
+    return list(torch.split(inputs, size))

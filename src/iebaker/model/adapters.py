@@ -137,7 +137,10 @@ class Timm:
             raise TokensMissing("timm_pool 'abs_attn' and 'rot_attn' give no projected tokens")
 
     def trunk(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.model.forward_features(inputs)
+        return self.pool(self.model.forward_features(inputs))
+
+    def pool(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Pooled (B, width) and tokens (B, L, width) of a feature map, before the projection."""
         pooled = self.model.forward_head(features, pre_logits=True)
         if features.ndim == 3:
             positions = features[:, self.prefix :]

@@ -65,7 +65,7 @@ def create(params: ModelParams) -> RetrievalModel:
         clip, _tokenizer(params.name, config, folder), _preprocess(clip, params.name), params.name, config
     )
     model.caution = caution
-    model.lock(image=params.lock_image, text=params.lock_text)
+    model.lock(params.lock_image, params.lock_text, params.unlocked_image, params.unlocked_text)
     return model
 
 
@@ -82,7 +82,8 @@ def open_model(name: str, pretrained: str = "") -> RetrievalModel:
         if pretrained:
             raise IebakerError(f"{folder} brings its own weights; leave --pretrained empty")
         return load(folder)
-    return create(ModelParams(name=name, pretrained=pretrained, lock_image=False, lock_text=False))
+    trains = {"lock_image": False, "lock_text": False, "unlocked_image": 0, "unlocked_text": 0}
+    return create(ModelParams(name=name, pretrained=pretrained, **trains))
 
 
 def save(model: RetrievalModel, folder: Path, description: dict[str, Any]) -> None:

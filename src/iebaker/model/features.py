@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from tqdm import tqdm
 
 from iebaker.atomic import replacing_file
 from iebaker.model.adapters import Trunk
 from iebaker.model.provenance import code_digest
 
+CHECKSUM = "sha256"  # of the tensors, in the file's metadata
 CODE = ("images.py", "model")
 
 
@@ -38,7 +41,30 @@ class FeatureStore:
         for part in made_of:
             digest.update(hashlib.sha256(part).digest())
         path = self.folder / f"{digest.hexdigest()}.safetensors"
-        if not path.exists():
-            with replacing_file(path) as partial:
-                save_file(make()._asdict(), partial)
-        return Trunk(**load_file(path))
+        if path.exists():
+            if kept := _read(path):
+                return kept
+            tqdm.write(f"{path} is damaged: its features are computed again")
+        made = make()
+        with replacing_file(path) as partial:
+            save_file(made._asdict(), partial, {CHECKSUM: _digest(made)})
+        return made
+
+
+def _read(path: Path) -> Trunk | None:
+    """The features of a file; None if they are not those that were written."""
+    try:
+        with safe_open(path, "pt") as file:
+            written = (file.metadata() or {}).get(CHECKSUM)
+        kept = Trunk(**load_file(path))
+    except (SafetensorError, OSError, TypeError, ValueError, RuntimeError):
+        return None
+    return kept if _digest(kept) == written else None
+
+
+def _digest(trunk: Trunk) -> str:
+    digest = hashlib.sha256()
+    for name, values in trunk._asdict().items():
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        digest.update(values.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

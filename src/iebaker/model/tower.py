@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from iebaker.model.adapters import Adapter, Trunk
+from iebaker.model.divided import Divided, divide
 from iebaker.model.features import FeatureStore
 
 BATCH = 128  # items at a time where nothing trains
@@ -62,6 +63,8 @@ class Tower(nn.Module, Generic[AnyReader]):
     Attributes:
         adapter: of the body's family.
         frozen: whether the trunk is; its head still trains.
+        unlocked: how many blocks of a frozen trunk train all the same.
+        divided: the trunk in two parts, if there are any.
         with_tokens: whether tokens are wanted; a plain CLIP reads none, and projecting them is most of the work that a
             frozen tower leaves.
         feature_dropout: share of a kept trunk's features that is zeroed in training; heads on fixed features overfit.
@@ -79,6 +82,8 @@ class Tower(nn.Module, Generic[AnyReader]):
         super().__init__()
         self.body, self.adapter, self.reader, self.identity = body, adapter, reader, identity
         self.frozen, self.with_tokens, self.feature_dropout = False, True, 0.0
+        self.unlocked = 0
+        self.divided: Divided | None = None
         self._kept: Trunk | None = None
         self._row_of: dict[Hashable, int] = {}
 
@@ -107,28 +112,43 @@ class Tower(nn.Module, Generic[AnyReader]):
             seed: of dropout, in trunk and head apart, so that each draws the same whatever the other does.
         """
         _seed(seed, 0)
-        trunk = self._thinned(inputs) if isinstance(inputs, Trunk) else self.trunk(inputs)
+        trunk = self._thinned(self._upper(inputs)) if isinstance(inputs, Trunk) else self.trunk(inputs)
         _seed(seed, 1)
         return self.head(trunk)
 
     def trunk(self, inputs: Tensor) -> Trunk:
         """Features of `inputs` before the projection."""
+        return self._upper(self.lower(inputs))
+
+    def lower(self, inputs: Tensor) -> Trunk:
+        """What of the trunk's work can be kept while it is frozen: all of it, or, if divided, hidden features."""
         with torch.no_grad() if self.frozen else nullcontext():
+            if self.divided is not None:
+                hidden = self.divided.lower(inputs)
+                return Trunk(hidden[:, 0, :0], hidden, self.reader.padding(inputs, hidden.shape[1]))
             pooled, tokens = self.adapter.trunk(inputs)
-        trunk = Trunk(pooled, tokens, self.reader.padding(inputs, tokens.shape[1]))
-        if self.with_tokens or getattr(self.adapter, "pools_in_head", False):
-            return trunk
-        return Trunk(trunk.pooled, trunk.tokens[:, :0], trunk.padding[:, :0])
+        return self._wanted(pooled, tokens, self.reader.padding(inputs, tokens.shape[1]))
 
     def head(self, trunk: Trunk) -> TowerOutput:
         """Features in the joint space."""
         return TowerOutput(*self.adapter.head(trunk.pooled, trunk.tokens), trunk.padding)
 
-    def freeze(self) -> None:
-        """Freeze the trunk for good: its parameters and running statistics no longer change."""
-        heads = {id(parameter) for parameter in self.adapter.head_parameters()}
+    def freeze(self, unlocked: int = 0, what: str = "unlocked") -> None:
+        """Freeze the trunk for good: its parameters and running statistics no longer change.
+
+        Args:
+            unlocked: how many of its last blocks train all the same, with resting statistics and no dropout.
+            what: the parameter that says so, for messages.
+
+        Raises:
+            IebakerError: if the trunk can't be divided so.
+        """
+        self.unlocked = unlocked
+        if unlocked:
+            self.divided = divide(self.adapter, unlocked, what)
+        training = self._training_parameters()
         for parameter in self.body.parameters():
-            parameter.requires_grad_(id(parameter) in heads)
+            parameter.requires_grad_(id(parameter) in training)
         self.frozen = True
         self.train(self.training)
 
@@ -162,23 +182,23 @@ class Tower(nn.Module, Generic[AnyReader]):
             self.eval()
             stored: list[Tensor] = []
             for rows in batches(len(keys), progress):
-                for index, values in enumerate(self.trunk(read(rows))):
+                for index, values in enumerate(self.lower(read(rows))):
                     kept = values.to("cpu", torch.float16 if values.is_floating_point() else values.dtype)
                     if len(stored) <= index:
                         stored.append(torch.empty((len(keys), *kept.shape[1:]), dtype=kept.dtype))
                     stored[index][rows] = kept
             return Trunk(*stored)
 
-        made_of = [self.fingerprint(), *content, str(self.with_tokens).encode()]
+        made_of = [self.fingerprint(), *content, f"{self.with_tokens} {self.unlocked}".encode()]
         self._kept = store.get(made_of, self.device.type, run)
         self._row_of = {key: row for row, key in enumerate(keys)}
 
     def fingerprint(self) -> bytes:
-        """Identifies what the trunk computes: its configuration, and all weights but the head's."""
-        heads = {id(parameter) for parameter in self.adapter.head_parameters()}
+        """Identifies what `lower` computes: its configuration, and all weights that do not train once frozen."""
+        training = self._training_parameters()
         digest = hashlib.sha256(self.identity.encode())
         for name, values in chain(self.body.named_parameters(), self.body.named_buffers()):
-            if id(values) not in heads:
+            if id(values) not in training:
                 digest.update(name.encode())
                 digest.update(values.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         return digest.digest()
@@ -188,11 +208,35 @@ class Tower(nn.Module, Generic[AnyReader]):
         if self.reader.trim and padding.shape[1]:
             longest = int((~padding).sum(1).max())
             tokens, padding = tokens[:, :longest], padding[:, :longest]
-        return Trunk(*(values.to(self.device) for values in (pooled, tokens, padding)))
+        return Trunk(*(to_device(values, self.device) for values in (pooled, tokens, padding)))
+
+    def _training_parameters(self) -> set[int]:
+        parts = [self.adapter.head_parameters()]
+        if self.divided is not None:
+            parts.append(self.divided.upper_parameters())
+        return {id(parameter) for parameter in chain(*parts)}
+
+    def _upper(self, lower: Trunk) -> Trunk:
+        if self.divided is None:
+            return lower
+        pooled, tokens = self.divided.upper(lower.tokens.float(), lower.padding)
+        return self._wanted(pooled, tokens, lower.padding[:, : tokens.shape[1]])
+
+    def _wanted(self, pooled: Tensor, tokens: Tensor, padding: Tensor) -> Trunk:
+        if self.with_tokens or getattr(self.adapter, "pools_in_head", False):
+            return Trunk(pooled, tokens, padding)
+        return Trunk(pooled, tokens[:, :0], padding[:, :0])
 
     def _thinned(self, trunk: Trunk) -> Trunk:
         dropout = self.feature_dropout if self.training else 0.0
         return Trunk(F.dropout(trunk.pooled.float(), dropout), F.dropout(trunk.tokens.float(), dropout), trunk.padding)
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """A copy on the device; to an accelerator from pinned memory, so that nothing waits for it."""
+    if device.type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
 
 
 def batches(count: int, progress: str = "", size: int = BATCH) -> Iterable[np.ndarray]:

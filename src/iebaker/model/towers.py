@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from iebaker import images
 from iebaker.errors import IebakerError
 from iebaker.model.adapters import IMAGE_ADAPTERS, TEXT_ADAPTERS, Foreign, PooledOnly, adapt
-from iebaker.model.augment import draw_crops
+from iebaker.model.augment import Crops
 from iebaker.model.preprocess import Preprocess
 from iebaker.model.tokens import Tokenizer
-from iebaker.model.tower import Tower
+from iebaker.model.tower import Tower, to_device
 
 
 class PixelReader:
@@ -34,15 +34,12 @@ class PixelReader:
         """(B, 3, size, size) normalised float32."""
         return self.preprocess(self._stack(items, device))
 
-    def augmented(
-        self, items: Sequence[Any], device: torch.device, smallest: float, flip: bool, generator: np.random.Generator
-    ) -> Tensor:
-        """As `inputs`, of random crops: `draw_crops` says how they are drawn."""
-        pixels = self._stack(items, device)
-        return self.preprocess(pixels, draw_crops(len(pixels), pixels.shape[1], smallest, flip, generator))
+    def augmented(self, items: Sequence[Any], device: torch.device, crops: Crops) -> Tensor:
+        """As `inputs`, of these crops."""
+        return self.preprocess(self._stack(items, device), crops)
 
     def _stack(self, items: Sequence[Any], device: torch.device) -> Tensor:
-        return torch.from_numpy(np.stack([self._pixels(item) for item in items])).to(device)
+        return to_device(torch.from_numpy(np.stack([self._pixels(item) for item in items])), device)
 
     def _pixels(self, item: Any) -> np.ndarray:
         if isinstance(item, (str, Path)):
@@ -85,7 +82,7 @@ class TokenReader:
 
     def inputs(self, items: Sequence[str] | Tensor, device: torch.device) -> Tensor:
         """(B, L') token ids."""
-        return self.trimmed(self.ids(items)).to(device)
+        return to_device(self.trimmed(self.ids(items)), device)
 
     def padding(self, inputs: Tensor, positions: int) -> Tensor:
         """(B, L') bool."""
@@ -146,11 +143,16 @@ class RetrievalModel(nn.Module):
         """Whether both towers give tokens in the joint space."""
         return not self.tokens_missing
 
-    def lock(self, image: bool, text: bool) -> None:
-        """Freeze trunks for good; heads still train."""
-        for tower, wanted in ((self.image, image), (self.text, text)):
-            if wanted:
-                tower.freeze()
+    def lock(self, image: bool, text: bool, unlocked_image: int = 0, unlocked_text: int = 0) -> None:
+        """Freeze trunks for good; heads still train, and so do the last `unlocked` blocks of a trunk.
+
+        Raises:
+            IebakerError: if a trunk can't be divided so.
+        """
+        if image:
+            self.image.freeze(unlocked_image, "model.unlocked_image")
+        if text:
+            self.text.freeze(unlocked_text, "model.unlocked_text")
 
     def read(self, tokens: bool = True, trim: bool = True) -> None:
         """Say what will be read of the towers' output.

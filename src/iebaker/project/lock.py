@@ -117,12 +117,9 @@ def restore() -> list[str]:
             _write(LOCK, content)
         said.append(f"{LOCK} {reason}: {origin}; the damaged one is {DAMAGED}")
     running = DVC_TMP / "rwlock"  # which processes use which files; DVC writes it in place as well
-    if running.exists():
-        try:
-            json.loads(running.read_bytes() or b"!")
-        except ValueError:
-            running.unlink()
-            said.append(f"{running} was cut off: removed; it only names processes that ran")
+    if running.exists() and not _names_processes(running.read_bytes()):
+        running.unlink()
+        said.append(f"{running} was cut off: removed; it only names processes that ran")
     return said
 
 
@@ -168,6 +165,18 @@ def dvc_is_idle() -> Iterator[bool]:
             yield False
         else:
             yield True
+
+
+def _names_processes(content: bytes) -> bool:
+    """Whether it is what DVC writes of running processes: per path who reads it and who writes it."""
+    from dvc.rwlock import SCHEMA
+    from voluptuous import Invalid
+
+    try:
+        SCHEMA(json.loads(content))
+    except (ValueError, RecursionError, Invalid):
+        return False
+    return True
 
 
 def _names(content: bytes) -> list[str]:

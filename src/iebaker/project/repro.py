@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
+from iebaker.config.machine import check_machine
 from iebaker.errors import IebakerError
 from iebaker.layout import LOCK
 from iebaker.project import lock
@@ -39,6 +40,8 @@ def repro(arguments: Sequence[str], say: Say) -> int:
         IebakerError: if params.yaml is wrong, or this is no project of DVC.
     """
     params = load_params()  # before DVC puts a name of it into a shell's hands
+    if all(word.startswith("-") for word in arguments):  # what is named may need neither device nor data
+        check_machine(params)
     if not Path(".dvc").is_dir():
         raise IebakerError(".dvc is not there; run this in the project's folder, or `dvc init` first")
     with alone(say) as handle:

@@ -9,8 +9,10 @@ from typing import Any
 import pandas as pd
 
 from iebaker import doctor
+from iebaker.errors import IebakerError
 from iebaker.metrics.elimination import ELIMINATION
-from iebaker.report.results import CorpusResults
+from iebaker.report.results import read_json
+from iebaker.report.shareable import shareable
 
 RECALLS = tuple(f"{direction}_R@{rank}" for direction in ("i2t", "t2i") for rank in (1, 5, 10))
 CLOUD_WORDS = 110
@@ -25,7 +27,7 @@ def headline(metrics: Path, ablation: Path, corpus: str) -> dict[str, dict[str, 
     lenient mR; rows of "sar" also transductive; where the ablation has them, difference to the reference with p_holm.
     """
     paths = sorted((metrics / corpus).glob("*.json"))
-    measured = {path.stem: json.loads(path.read_text()) for path in paths}
+    measured = {path.stem: _metrics(path) for path in paths}
     table = ablation / corpus / "ablation.csv"
     compared = pd.read_csv(table).astype(object) if table.exists() else pd.DataFrame()
     if len(compared):
@@ -48,7 +50,7 @@ def headline(metrics: Path, ablation: Path, corpus: str) -> dict[str, dict[str, 
 
 def ceilings(metrics: Path, corpus: str, benchmark: str, split: str) -> dict[str, dict[str, float]]:
     """The best that any model can reach, by name; the same for every variant."""
-    values = json.loads(next((metrics / corpus).glob("*.json")).read_text())[benchmark][split]
+    values = _metrics(next((metrics / corpus).glob("*.json")))[benchmark][split]
     names = {"ceiling": "ceiling, best order", "ceiling_tied": "ceiling, identical captions tied"}
     return {label: values[name] for name, label in names.items() if name in values}
 
@@ -57,7 +59,7 @@ def elimination(metrics: Path, corpus: str) -> list[dict[str, Any]]:
     """One row per variant and similarity that dropped pairs, or whose weak pairs are known."""
     rows, nothing = [], dict.fromkeys(("dropped_share", "precision", "recall"))
     for path in sorted((metrics / corpus).glob("*.json")):
-        for similarity, values in json.loads(path.read_text()).get(ELIMINATION, {}).items():
+        for similarity, values in _metrics(path).get(ELIMINATION, {}).items():
             if values["auroc"] is not None or values.get("dropped_share"):
                 label = "global, trained model, all pairs" if similarity == "trained" else similarity
                 rows.append({"variant": path.stem, "similarity": label, **nothing, **values})
@@ -80,23 +82,32 @@ def reranking(ablation: Path, corpus: str) -> list[dict[str, Any]]:
     return pd.read_csv(path, keep_default_na=False).to_dict("records") if path.exists() else []
 
 
-def machine(results: CorpusResults, logs: Path) -> list[dict[str, Any]]:
-    """Device and time of each training that ran on this machine."""
+def machine(params: Mapping[str, Any], logs: Path) -> str:
+    """Markdown on this machine: its devices, and the time of each selected training that ran on it."""
+    lines = ["# This machine", "", f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"]
+    lines += [line.removeprefix("device ") for line in doctor.devices()]
+    head = [
+        "",
+        "| corpus | variant | seed | device | seconds | of it training | pairs/s |",
+        "|---|---|---|---|---|---|---|",
+    ]
     rows = []
-    for variant in results.variants:
-        for seed in results.seeds:
-            path = logs / results.corpus / variant / f"{seed}.json"
-            if path.exists():
-                rows.append({"variant": variant, "seed": seed, **json.loads(path.read_text())})
-    return rows
+    for corpus in params["corpora"]:
+        for variant in params["variants"]:
+            for seed in params["seeds"]:
+                path = logs / corpus / variant / f"{seed}.json"
+                if path.exists():
+                    log = read_json(path)
+                    values = [log.get(key) for key in ("device", "seconds", "training_seconds", "samples_per_second")]
+                    rows.append("| " + " | ".join(map(str, (corpus, variant, seed, *values))) + " |")
+    nothing = ["", "No training of the selected corpora ran here: results came from the cache."]
+    return "\n".join([*lines, *(head + rows if rows else nothing)]) + "\n"
 
 
 def versions() -> dict[str, str]:
-    """Versions of what shapes the numbers, and the machine that wrote the report."""
+    """Versions of what shapes the numbers."""
     found = {"iebaker": doctor.installed("iebaker"), "Python": platform.python_version()}
     found |= {name: doctor.installed(name) for name in doctor.REPORTED}
-    found["system"] = f"{platform.system()} {platform.machine()}"
-    found["devices"] = "; ".join(line.removeprefix("device ") for line in doctor.devices())
     return {name: value for name, value in found.items() if value}
 
 
@@ -109,5 +120,19 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     parts = []
     for key, value in values.items():
         nested = isinstance(value, Mapping)
-        parts += _flat(value, f"{prefix}{key}.") if nested else [f"{prefix}{key}={json.dumps(value).strip(chr(34))}"]
+        shown = shareable(json.dumps(value)).strip('"')
+        parts += _flat(value, f"{prefix}{key}.") if nested else [f"{prefix}{key}={shown}"]
     return parts
+
+
+def _metrics(path: Path) -> dict[str, Any]:
+    """A file of reports/metrics; IebakerError for one that no stage wrote."""
+    found: dict[str, Any] = read_json(path)
+    splits = [split for benchmark in found.values() for split in benchmark.values()] if _nested(found) else [None]
+    if not all(isinstance(split, dict) for split in splits):
+        raise IebakerError(f"{path}: no metrics as the stage `rerank` writes them; get it back from git, or remove it")
+    return found
+
+
+def _nested(values: Any) -> bool:
+    return isinstance(values, dict) and all(isinstance(value, dict) for value in values.values())

@@ -1,6 +1,5 @@
 """The report: one HTML file that needs nothing else, neither network nor scripts."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from iebaker.report import gather
 from iebaker.report.examples import OUTCOMES, SPARED, Gallery
 from iebaker.report.figures import FIGURES
 from iebaker.report.published import published
-from iebaker.report.results import CorpusResults, open_results
+from iebaker.report.results import CorpusResults, open_results, read_json
+from iebaker.report.shareable import shareable, visible
 
 KINDS = {
     "other": "caption of any other image",
@@ -44,11 +44,11 @@ def build(params: Mapping[str, Any], params_text: str, folders: Folders) -> str:
     context = {
         "selected": selected,
         "kept": [numbers(folders, name) | definition(params, name) for name in others],
-        "audit": json.loads(folders.audit.read_text()),
+        "audit": read_json(folders.audit),
         "benchmarks": [benchmark(folders, name) for name in params["benchmarks"]],
         "studies": studies(folders.studies),
         "overrides": gather.overrides(params),
-        "params_text": params_text,
+        "params_text": shareable(params_text),
         "versions": gather.versions(),
         "outcomes": OUTCOMES,
         "kinds": KINDS,
@@ -56,14 +56,14 @@ def build(params: Mapping[str, Any], params_text: str, folders: Folders) -> str:
     }
     environment = Environment(
         loader=PackageLoader("iebaker.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=StrictUndefined,
+        undefined=StrictUndefined, finalize=visible,
     )  # fmt: skip
     environment.filters |= {"number": number, "signed": signed, "p_value": p_value, "share": share}
     return environment.get_template("report.html.j2").render(context)
 
 
 def corpus(results: CorpusResults, folders: Folders) -> dict[str, Any]:
-    """Everything on a corpus whose trainings are here: numbers, figures, examples, machine."""
+    """Everything on a corpus whose trainings are here: numbers, figures, examples."""
     members = []
     for index, name in enumerate(results.benchmarks):
         pixels = np.load(folders.prepared / name / "pixels.npy", mmap_mode="r")
@@ -79,7 +79,7 @@ def corpus(results: CorpusResults, folders: Folders) -> dict[str, Any]:
             "dropped": dropped(gallery, results, index, scenes),
         })  # fmt: skip
     summary = {"reference": results.reference, "whole": results.whole, "seeds": results.seeds, "members": members}
-    return numbers(folders, results.corpus) | summary | {"machine": gather.machine(results, folders.logs)}
+    return numbers(folders, results.corpus) | summary
 
 
 def dropped(gallery: Gallery, results: CorpusResults, member: int, scenes: pd.Series) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def numbers(folders: Folders, name: str) -> dict[str, Any]:
 
 def benchmark(folders: Folders, name: str) -> dict[str, Any]:
     """What is known of a benchmark before any training."""
-    summary = json.loads((folders.prepared / name / "summary.json").read_text())
+    summary = read_json(folders.prepared / name / "summary.json")
     cloud = gather.cloud(folders.keywords / name)
     return {"name": name, "summary": summary, "origin": summary.get("origin"), "cloud": cloud}
 
@@ -124,7 +124,7 @@ def definition(params: Mapping[str, Any], name: str) -> dict[str, Any]:
     if name not in params["corpus"]:
         return {"backbone": "–", "corrupted": False}
     config, _ = resolve(params, name, params["variants"][-1])
-    return {"backbone": config.model.name, "corrupted": config.train.injected_rate > 0}
+    return {"backbone": shareable(config.model.name), "corrupted": config.train.injected_rate > 0}
 
 
 def studies(folder: Path) -> list[tuple[str, Markup]]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from iebaker.config.files import read_evaluation
 from iebaker.config.params import FusionParams
+from iebaker.errors import IebakerError
 from iebaker.layout import Folders
 from iebaker.metrics.recall import Hits
 from iebaker.retrieval.evaluation import read_hits, read_image_of_text, read_selections
@@ -57,15 +58,15 @@ class CorpusResults:
 
     def metrics(self, variant: str) -> dict[str, Any]:
         """Content of reports/metrics, by benchmark."""
-        return dict(_json(self.metrics_folder / f"{variant}.json"))
+        return dict(read_json(self.metrics_folder / f"{variant}.json"))
 
     def history(self, variant: str, seed: int) -> list[dict[str, Any]]:
         """One record an epoch."""
-        return list(_json(self.models / variant / str(seed) / "history.json"))
+        return list(read_json(self.models / variant / str(seed) / "history.json"))
 
     def training(self, variant: str, seed: int) -> dict[str, Any]:
         """Summary of one training: best epoch, pairs, steps."""
-        return dict(_json(self.models / variant / str(seed) / "training.json"))
+        return dict(read_json(self.models / variant / str(seed) / "training.json"))
 
     def hits(self, variant: str, benchmark: str) -> dict[str, dict[str, list[Hits]]]:
         """Per split and name ("plain", "sar", ...), one Hits a seed."""
@@ -118,5 +119,16 @@ def open_results(params: Mapping[str, Any], corpus: str, folders: Folders) -> Co
     )
 
 
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text())
+def read_json(path: Path) -> Any:
+    """What a stage wrote.
+
+    Raises:
+        IebakerError: if the file is damaged, whoever's corpus it belongs to.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise IebakerError(
+            f"{path}: damaged, no JSON ({reason}); get it back (git checkout -- {path}) or remove it"
+        ) from error

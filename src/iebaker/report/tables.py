@@ -151,7 +151,7 @@ def recall_at_k(results: CorpusResults) -> pd.DataFrame:
                 rows += [
                     {**row, "matrix": matrix, "K": rank, "recall": recall}
                     for rank, recall in zip(CURVE_RANKS, np.mean(found, axis=0), strict=True)
-                    if rank < items[direction]
+                    if rank < max(items[direction], 2)  # of a single item, one point
                 ]
     return pd.DataFrame(rows)
 

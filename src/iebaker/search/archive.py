@@ -1,5 +1,6 @@
 """An archive on disk: what lies where, and what it says of itself."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -127,10 +128,27 @@ class Archive:
         if not self._images:
             return Roots({name: self._place(place) for name, place in self._places.get("roots", {}).items()})
         given = roots_of(self._images)[0]
-        names = sorted({href.partition("/")[0] for href in self.table["href"].to_pylist()})
+        names = sorted(self._places.get("roots", {}))
+        if not names:
+            names = sorted({href.partition("/")[0] for href in self.table["href"].to_pylist()})
         if len(names) == len(given.places) == 1:  # it may have another name by now
             return Roots({names[0]: next(iter(given.places.values()))})
         return given
+
+    @property
+    def named_table(self) -> str | None:
+        """Where its LanceDB table was told to lie, such as s3://bucket/folder; None: here, if it needs one."""
+        return self._places.get("request", {}).get("table")
+
+    @property
+    def table_place(self) -> str:
+        """Where its LanceDB table lies."""
+        return self.named_table or str(self.folder / LOCAL)
+
+    @property
+    def shards_digest(self) -> str:
+        """Identifies the content of its shards."""
+        return self.collection.get("iebaker:shards", "")
 
     @property
     def model_folder(self) -> Path:
@@ -155,8 +173,8 @@ class Archive:
             )
 
     def tokens(self, rows: np.ndarray) -> list[np.ndarray] | None:
-        """(P, d) float16 of each row, or None if they were not kept."""
-        if not self.settings.tokens:
+        """(P, d) float16 of each row, or None if they were not kept, or are not here."""
+        if not self.settings.tokens or not (self.folder / TOKENS).exists():
             return None
         shard = np.searchsorted(self._shard_ends, rows, side="right")
         return [self._token_files[one][row - self._shard_starts[one]] for one, row in zip(shard, rows, strict=True)]
@@ -187,6 +205,8 @@ class Archive:
         return Path(os.path.normpath(self.folder / place))
 
     def _read(self, columns: list[str]) -> pa.Table:
+        if not self.files:
+            raise IebakerError(f"{self.folder}: its shards are not here; copy them, or index again")
         return pa.concat_tables([pq.read_table(file, columns=columns) for file in self.files])
 
 
@@ -252,9 +272,14 @@ def write_collection(folder: Path, settings: Settings, files: Sequence[Path], re
         },
         "iebaker:rows": count,
         "iebaker:refused": refused,
+        "iebaker:shards": _digest([shards.read_note(file)["plan"] for file in files]),
         "iebaker:settings": asdict(settings),
     }
     write_text(folder / COLLECTION, json.dumps(values, indent=2) + "\n")
+
+
+def _digest(plans: Sequence[str]) -> str:
+    return hashlib.sha256(" ".join(plans).encode()).hexdigest()
 
 
 def _hull(boxes: Sequence[tuple[float, ...]]) -> list[float]:

@@ -12,10 +12,12 @@ from iebaker.atomic import write_text
 from iebaker.console import errors_for_people
 from iebaker.errors import IebakerError
 from iebaker.retrieval.foreign import sar_params
+from iebaker.search.measuring import bench_search, search_eval
 from iebaker.search.reverse import METHODS
 
 LOOPBACK = ("127.0.0.1", "localhost")
 Sar = StrEnum("Sar", list(METHODS))
+Engine = StrEnum("Engine", ["process", "ray"])
 ArchiveFolder = Annotated[Path, typer.Argument(help="folder of the archive")]
 ModelFolder = Annotated[
     Path | None, typer.Option("--model", help="folder of the model, such as data/models/synthetic/full/0")
@@ -27,6 +29,7 @@ Images = Annotated[
 MovedImages = Annotated[
     list[str] | None, typer.Option("--images", help="where the indexed images lie now, if not where they were")
 ]
+Exact = Annotated[bool, typer.Option("--exact", help="compare all rows, even where there is an index")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 
 
@@ -59,6 +62,12 @@ def index(
     ] = "",
     commit: Annotated[bool, typer.Option("--commit", help="collect what --shard wrote")] = False,
     files_per_shard: Annotated[int | None, typer.Option(min=1, help="1024")] = None,
+    table: Annotated[
+        str | None, typer.Option(help="keep a LanceDB table there (extra search); s3://... or a folder")
+    ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="ray: all cores, or RAY_ADDRESS's cluster (extra ray)")
+    ] = Engine.process,
     device: Device = "auto",
 ) -> None:
     """Embed images into ARCHIVE.
@@ -69,11 +78,16 @@ def index(
         share = _share(shard) if shard else (1, 1)
         if shard and commit:
             raise IebakerError("--shard writes a share and --commit collects all; give one of them")
+        if engine == Engine.ray and (shard or commit):
+            raise IebakerError("--engine ray shares all shards itself; leave out --shard and --commit")
         # imported here: torch costs seconds that other commands don't need
+        from iebaker.search import lance
+        from iebaker.search.archive import Archive
         from iebaker.search.commit import commit as collect
         from iebaker.search.embedding import Embedder
         from iebaker.search.index import write_shards
         from iebaker.search.plan import Request, make_plan, remembered
+        from iebaker.search.ray_engine import write_shards as spread
 
         given = Request(
             model=model,
@@ -88,6 +102,7 @@ def index(
             bands=_numbers(bands, int, 3, "--bands") or None,
             scale=_numbers(scale, float, 2, "--scale") or None,
             files_per_shard=files_per_shard,
+            table=table,
         )
         request = remembered(archive, given)
         if request.model is None or not request.images:
@@ -101,10 +116,12 @@ def index(
                 f"{plan.settings.local_weight} local, {plan.settings.bank_size} captions",
                 err=True,
             )
-            done = write_shards(plan, embedder, share)
+            done = spread(plan, embedder, device) if engine == Engine.ray else write_shards(plan, embedder, share)
             typer.echo(describe(done), err=True)
         if not shard:
             typer.echo(f"{archive}: {collect(plan)} rows", err=True)
+            if line := lance.brought_up_to_date(Archive(archive)):
+                typer.echo(line, err=True)
 
 
 def search(
@@ -128,6 +145,7 @@ def search(
     geojson: Annotated[Path | None, typer.Option(help="write the places, for a map")] = None,
     images: MovedImages = None,
     model: ModelFolder = None,
+    exact: Exact = False,
     device: Device = "auto",
 ) -> None:
     """Print the paths of the images in ARCHIVE that fit the words, the image or both, best first."""
@@ -140,7 +158,7 @@ def search(
         terms += [Term(open_picture(path)) for path in image or []]
         for given, sign in ((plus, 1), (minus, -1)):
             terms += [Term(open_picture(Path(one)) if Path(one).is_file() else one, sign) for one in given or []]
-        searcher = Searcher(Archive(archive, images or (), model), device)
+        searcher = Searcher(Archive(archive, images or (), model), device, exact)
         box = _numbers(bbox, float, 4, "--bbox") or None
         resort = sar_params(sar.value, settings or []) if sar != Sar.none else None
         hits = searcher.search(terms, k, where or None, box, candidates, resort)
@@ -186,6 +204,7 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     images: MovedImages = None,
     model: ModelFolder = None,
+    exact: Exact = False,
     device: Device = "auto",
 ) -> None:
     """Open a page to search ARCHIVE in a browser, with a REST API under /api."""
@@ -201,7 +220,7 @@ def serve(
 
         everyone = host not in LOOPBACK
         app = application(
-            Searcher(Archive(archive, images or (), model), device), ["*"] if everyone else list(LOOPBACK)
+            Searcher(Archive(archive, images or (), model), device, exact), ["*"] if everyone else list(LOOPBACK)
         )
         typer.echo(f"http://{host}:{port}/" + (" is open to the network" if everyone else ""), err=True)
         uvicorn.run(app, host=host, port=port, log_level="warning")
@@ -241,7 +260,7 @@ def describe(summary: Any) -> str:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    for command in (index, search, caption, serve):
+    for command in (index, search, caption, serve, bench_search, search_eval):
         app.command()(command)
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from iebaker.errors import IebakerError
 from iebaker.model import factory
-from iebaker.model.encoding import encode, pick_device
+from iebaker.model.encoding import encode, encode_captions, pick_device
 
 # Every batch has this many items, the last one filled up: sums then run in the same order for an image whatever its
 # neighbours are, so an archive has the same bytes however it was split and updated.
@@ -76,6 +76,15 @@ class Embedder:
                 counted = ~output.padding[0] if self.mask_padding else torch.ones_like(output.padding[0])
                 kept.append(F.normalize(output.tokens[0], dim=-1)[counted].numpy())
         return pooled, kept
+
+    def captions(self, captions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Normalised pooled features (M, d) float32 of the distinct ones of many texts, and (N,) the row of each text.
+
+        Batches hold texts of like length, which is fast; features agree with those of `texts` up to rounding.
+        """
+        self.model.read(tokens=False, trim=self.mask_padding)
+        found = encode_captions(self.model.text, captions, tokens=False)
+        return F.normalize(found.features.pooled, dim=-1).numpy(), found.row
 
     def bank(self, captions: Sequence[str]) -> np.ndarray:
         """Normalised pooled features (N, d) float32 of many texts, in batches of equal size."""

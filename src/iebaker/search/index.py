@@ -1,8 +1,9 @@
 """Embedding the shards of a plan: a shard is the unit of resuming after a kill, and of sharing the work."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -16,6 +17,7 @@ from iebaker.search.archive import Archive
 from iebaker.search.embedding import BATCH, Embedder
 from iebaker.search.hashes import Hashes
 from iebaker.search.items import Place, Window, items_of
+from iebaker.search.listing import ListedFile
 from iebaker.search.plan import Plan
 from iebaker.search.shards import Row
 
@@ -41,6 +43,12 @@ class Summary:
     in_tower: float = 0.0
     refused: list[tuple[str, str]] = field(default_factory=list)
 
+    def add(self, other: "Summary") -> None:
+        """Count what another one did too; the time is its own matter."""
+        for name in ("embedded", "reused", "written", "complete", "in_tower"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.refused += other.refused
+
 
 def write_shards(plan: Plan, embedder: Embedder, share: tuple[int, int] = ALL) -> Summary:
     """Embed every n-th shard, the i-th first, for share = (i, n); what is complete already is left as it is.
@@ -49,30 +57,54 @@ def write_shards(plan: Plan, embedder: Embedder, share: tuple[int, int] = ALL) -
         IebakerError: if another model made the archive.
     """
     summary, started = Summary(refused=list(plan.refused)), time.perf_counter()
-    known = Known(plan)
-    features = np.zeros((0, embedder.width), np.float16)
-    if plan.captions:
-        features = banks.features(embedder, plan.captions, known.captions_file)
-        banks.write(plan.pending / layout.CAPTIONS, plan.captions, features)
-    hashes = Hashes(plan.folder)
+    indexer = Indexer(plan, embedder)
     mine = list(zip(plan.names, plan.parts, strict=True))[share[0] - 1 :: share[1]]
     with tqdm(total=sum(len(part) for _, part in mine), desc="index", unit=" images") as bar:
         for name, part in mine:
-            contents, unread = hashes.of(plan.roots, part, name)
-            digest = plan.digest(contents)
-            if place := plan.where(name, digest):
-                summary.complete += 1
-            else:
-                writer = _ShardWriter(plan, embedder, known, features.astype(np.float32), summary)
-                for href, sha256 in contents:
-                    writer.add(href, sha256)
-                    bar.update()
-                writer.finish(name, digest, unread)
-                summary.written, place = summary.written + 1, plan.pending
-            bar.update(len(part) - (len(contents) if place == plan.pending else 0))
-            summary.refused += map(tuple, shards.read_note(place / f"{name}.parquet")["refused"])
+            summary.add(indexer.write(name, part, bar.update))
     summary.seconds = time.perf_counter() - started
     return summary
+
+
+class Indexer:
+    """What a process needs to write shards of a plan, whichever they are.
+
+    Raises:
+        IebakerError: if another model made the archive.
+    """
+
+    def __init__(self, plan: Plan, embedder: Embedder) -> None:
+        self.plan, self.embedder, self.known = plan, embedder, Known(plan)
+        self.hashes = Hashes(plan.folder)
+        self.features = np.zeros((0, embedder.width), np.float32)
+        if plan.captions:
+            features = banks.features(embedder, plan.captions, self.known.captions_file)
+            banks.write(plan.pending / layout.CAPTIONS, plan.captions, features)
+            self.features = features.astype(np.float32)
+
+    def write(self, name: str, part: Sequence[ListedFile], done: Callable[[int], Any] = int) -> Summary:
+        """Write one shard unless it is complete.
+
+        Args:
+            part: its files.
+            done: told of every number of files that are finished.
+        """
+        summary, plan = Summary(), self.plan
+        contents, unread = self.hashes.of(plan.roots, part, name)
+        digest = plan.digest(contents)
+        if place := plan.where(name, digest):
+            summary.complete += 1
+            done(len(part))
+        else:
+            writer = _ShardWriter(plan, self.embedder, self.known, self.features, summary)
+            for href, sha256 in contents:
+                writer.add(href, sha256)
+                done(1)
+            writer.finish(name, digest, unread)
+            summary.written, place = 1, plan.pending
+            done(len(part) - len(contents))
+        summary.refused += map(tuple, shards.read_note(place / f"{name}.parquet")["refused"])
+        return summary
 
 
 class Known:

@@ -15,6 +15,7 @@ from iebaker.search.shards import split_at_antimeridian
 
 THUMBNAIL = 224  # longest side in pixels
 CSV_COLUMNS = ("rank", "href", "window", "score", "confidence", "datetime", "sensor", "gsd", "bbox")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what one begins with
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title>
@@ -104,4 +105,7 @@ def _geometry(box: list[float] | None) -> dict[str, Any] | None:
 
 
 def _cell(value: Any) -> Any:
-    return " ".join(map(str, value)) if isinstance(value, list) else value
+    """A value as a table's cell: text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -34,6 +34,7 @@ class Request:
             similarity, else the global one alone.
         chip, stride, min_valid, bands, scale: of scenes, see `SceneSettings`.
         files_per_shard: at most.
+        table: where a LanceDB table is kept, a folder or s3://...; it shapes no shard.
     """
 
     model: Path | None = None
@@ -48,6 +49,7 @@ class Request:
     bands: tuple[int, ...] | None = None
     scale: tuple[float, ...] | None = None
     files_per_shard: int | None = None
+    table: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON, with absolute paths, so that it holds in any working folder."""

@@ -21,7 +21,8 @@ from iebaker.search.embedding import Embedder
 from iebaker.search.items import Box, open_item
 from iebaker.search.local import local_of_query
 from iebaker.search.scan import top_rows
-from iebaker.search.where import matching
+from iebaker.search.shards import ABOUT
+from iebaker.search.store import open_store
 
 CANDIDATES = 200
 DEVIATION_ROWS = 1000
@@ -64,8 +65,14 @@ class Searcher:
         IebakerError: if the model is not the one that made the archive.
     """
 
-    def __init__(self, archive: Archive, device: str = "auto") -> None:
+    def __init__(self, archive: Archive, device: str = "auto", exact: bool = False) -> None:
+        """Open model and store.
+
+        Args:
+            exact: compare all rows, even where there is an approximate index.
+        """
         self.archive = archive
+        self.store = open_store(archive, exact)
         self.embedder = Embedder(archive.model_folder, device)
         archive.check_model(self.embedder.fingerprint, archive.model_folder)
         self._towers = Lock()  # what they are told to give is a state of the model
@@ -94,9 +101,8 @@ class Searcher:
         with self._towers:
             vectors, tokens = self._encode(terms)
         query = sum(term.sign * vector for term, vector in zip(terms, vectors, strict=True)) / len(terms)
-        allowed = matching(self.archive.table, where, box)
         found = max(candidates, count) if tokens or sar else count
-        rows, similarity = top_rows(self.archive.vectors, query, found, allowed)
+        rows, similarity = self.store.nearest(query, found, where, box)
         score = settings.global_weight * similarity
         if tokens:
             local = self._local(terms, tokens, rows)
@@ -105,7 +111,7 @@ class Searcher:
         order = np.lexsort((rows, -score, -value))[:count]
         rows, score, similarity = rows[order], score[order], similarity[order]
         confidence = self._confidence(terms, rows, similarity)
-        about = self.archive.table.take(rows).drop_columns(["geometry", "sha256"]).to_pylist()
+        about = self.store.take(rows, [*ABOUT]).to_pylist()
         return [
             Hit(place + 1, int(row), float(score[place]), float(similarity[place]), confidence[place], about[place])
             for place, row in enumerate(rows)
@@ -125,7 +131,7 @@ class Searcher:
         Raises:
             IebakerError: if its file is not there.
         """
-        of = self.archive.table.slice(row, 1).to_pylist()[0]
+        of = self.store.take(np.array([row]), ["href", "window"]).to_pylist()[0]
         window = of["window"] and tuple(of["window"])
         return open_item(self.archive.roots, of["href"], window, self.archive.settings.scenes)
 
@@ -148,9 +154,9 @@ class Searcher:
                 vectors.append(pooled[0])
                 tokens += kept
             elif isinstance(term.content, int):
-                if not 0 <= term.content < len(self.archive.table):
-                    raise IebakerError(f"row {term.content}: the archive has rows 0 to {len(self.archive.table) - 1}")
-                vectors.append(np.array(self.archive.vectors[term.content]))
+                if not 0 <= term.content < len(self.store):
+                    raise IebakerError(f"row {term.content}: the archive has rows 0 to {len(self.store) - 1}")
+                vectors.append(self.store.vectors(np.array([term.content]))[0])
             else:
                 vectors.append(self.embedder.images([term.content])[0][0].astype(np.float32))
         return vectors, tokens
@@ -171,19 +177,20 @@ class Searcher:
     def _resorted(self, sar: SarParams, rows: np.ndarray, similarity: np.ndarray) -> np.ndarray:
         bank = self.archive.captions[1]
         parameters = {name: getattr(sar, name) for name in HYPER_PARAMETERS[sar.method]}
-        choice = Choice(sar.method, self._deviation, parameters)
-        return reverse.resort(choice, similarity, bank @ self.archive.vectors[rows].T)
+        choice = Choice(sar.method, self.deviation, parameters)
+        return reverse.resort(choice, similarity, bank @ self.store.vectors(rows).T)
 
     @cached_property
-    def _deviation(self) -> float:
+    def deviation(self) -> float:
         """Of captions' and images' similarities, the unit of beta and strength; over the first rows."""
-        return standard_deviation(self.archive.captions[1] @ self.archive.vectors[:DEVIATION_ROWS].T)
+        rows = np.arange(min(DEVIATION_ROWS, len(self.store)))
+        return standard_deviation(self.archive.captions[1] @ self.store.vectors(rows).T)
 
     def _confidence(self, terms: Sequence[Term], rows: np.ndarray, similarity: np.ndarray) -> list[float | None]:
-        if self.archive.profiles is None or len(terms) > 1 or not isinstance(terms[0].content, str):
+        if not self.archive.settings.bank_size or len(terms) > 1 or not isinstance(terms[0].content, str):
             return [None] * len(rows)
         size = self.archive.settings.bank_size
-        ranks = reverse.reverse_rank(similarity, self.archive.profiles[rows], size)
+        ranks = reverse.reverse_rank(similarity, self.store.profiles(rows), size)
         return [float(value) for value in reverse.confidence(ranks, size)]
 
 

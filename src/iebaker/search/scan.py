@@ -1,8 +1,45 @@
-"""Exact search: every row against the query, block by block."""
+"""The exact store: every row of the shards against the query, block by block."""
 
 import numpy as np
+import pyarrow as pa
+
+from iebaker.search.archive import Archive
+from iebaker.search.items import Box
+from iebaker.search.where import matching
 
 BLOCK = 1 << 16  # rows at a time
+
+
+class Scan:
+    """The shards of an archive as a `store.Store`."""
+
+    def __init__(self, archive: Archive) -> None:
+        self.archive = archive
+
+    def __len__(self) -> int:
+        return len(self.archive.vectors)
+
+    def nearest(
+        self, query: np.ndarray, count: int, where: str | None = None, box: Box | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `store.Store.nearest`, exact."""
+        return top_rows(self.archive.vectors, query, count, matching(self.archive.table, where, box))
+
+    def take(self, rows: np.ndarray, columns: list[str]) -> pa.Table:
+        """As `store.Store.take`."""
+        return self.archive.table.select(columns).take(rows)
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """As `store.Store.vectors`."""
+        return np.array(self.archive.vectors[rows])
+
+    def profiles(self, rows: np.ndarray) -> np.ndarray:
+        """As `store.Store.profiles`."""
+        return self.archive.profiles[rows]
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """As `store.Store.column`."""
+        return self.archive.table[name]
 
 
 def top_rows(

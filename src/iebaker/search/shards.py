@@ -27,6 +27,7 @@ COLUMNS = [
     ("gsd", pa.float64()),  # metres
 ]
 METADATA = tuple(name for name, _ in COLUMNS)
+ABOUT = ("id", "href", "window", "bbox", "datetime", "sensor", "gsd")  # what a result says of its row
 
 
 @dataclass(frozen=True)

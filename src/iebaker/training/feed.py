@@ -1,6 +1,9 @@
 """The batches of a training: what the towers read of each pair."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,16 +12,36 @@ from torch import Tensor
 from iebaker.config.params import TrainingConfig
 from iebaker.corpus import loading
 from iebaker.corpus.loading import StoredImage
+from iebaker.method.gather import processes
 from iebaker.method.masking import KeywordMasker
-from iebaker.method.task import Batch, MaskedCaptions
+from iebaker.method.task import SEEDS, Batch, MaskedCaptions
 from iebaker.model.adapters import Trunk
+from iebaker.model.augment import Crops, draw_crops
 from iebaker.model.features import FeatureStore
+from iebaker.model.tower import to_device
 from iebaker.model.towers import RetrievalModel
+from iebaker.training import distributed
 from iebaker.training.plan import Plan
+
+
+class Draw(NamedTuple):
+    """What is random of one batch, of all processes together.
+
+    Attributes:
+        rows: (B,) of the plan's pairs.
+        seed: of dropout.
+        crops: of the images; None without augmentation.
+    """
+
+    rows: np.ndarray
+    seed: int
+    crops: Crops | None
 
 
 class Feed:
     """Reads the batches of a plan, epoch by epoch; frozen trunks run once, when it is made, if there is an epoch.
+
+    Where several processes train together, all draw the same, and each reads an equal share of every batch.
 
     Args:
         config: the resolved parameters.
@@ -28,6 +51,9 @@ class Feed:
         streams: random streams by purpose.
         masking: random stream of the masks.
         store: where frozen trunks' features outlast the process.
+
+    Attributes:
+        waited: seconds that a batch was waited for.
     """
 
     def __init__(
@@ -40,11 +66,16 @@ class Feed:
         masking: torch.Generator,
         store: FeatureStore,
     ) -> None:
+        self.waited = 0.0
+        rank, share = distributed.rank(), config.train.batch_size // processes()
+        self.share, self.seed_offset = slice(rank * share, (rank + 1) * share), rank * SEEDS * share
         self.recipe, self.plan, self.model, self.masker = config.train, plan, model, masker
         self.streams, self.masking = streams, masking
         self.captions = plan.captions
         self.images = loading.images_of_pairs(plan.members, plan.pairs)
         self.token_ids = model.tokenizer(self.captions)
+        self.same_caption = plan.pairs["caption"].astype("category").cat.codes.to_numpy()
+        self.same_image = plan.pairs.groupby(["member", "image_id"]).ngroup().to_numpy()
         self.augments = self.recipe.crop_scale < 1 or self.recipe.flip
         if self.recipe.epochs and model.image.frozen and not self.augments:
             self._keep_images(store)
@@ -55,28 +86,65 @@ class Feed:
         """Shuffled rows of the plan's pairs, batch by batch."""
         return loading.epoch_batches(self.plan.pairs, self.recipe.batch_size, self.recipe.pairs, self.streams["data"])
 
+    def batches(self, epoch: Sequence[np.ndarray]) -> Iterator[Batch]:
+        """The batches of these rows, each read by a thread of its own while the one before is computed on."""
+        with ThreadPoolExecutor(1, "feed") as thread:
+            pending = thread.submit(self._read, self._draw(epoch[0]))
+            for following in range(1, len(epoch) + 1):
+                started = time.perf_counter()
+                batch = pending.result()
+                self.waited += time.perf_counter() - started
+                if following < len(epoch):
+                    pending = thread.submit(self._read, self._draw(epoch[following]))
+                yield batch
+
     def batch(self, rows: np.ndarray) -> Batch:
         """The pairs of these rows, augmented."""
-        seed = int(self.streams["dropout"].integers(2**31))
-        images = self._images([self.images[row] for row in rows])
-        texts = self.model.text.inputs(self.token_ids[rows])
-        return Batch(images, texts, self._masked(rows), seed)
+        return self._read(self._draw(rows))
 
-    def _images(self, items: list[StoredImage]) -> Tensor | Trunk:
-        tower, recipe = self.model.image, self.recipe
-        if not self.augments:
+    def _draw(self, rows: np.ndarray) -> Draw:
+        # not by the thread that reads: crops are drawn from torch's global stream, as dropout is meanwhile
+        seed, crops = int(self.streams["dropout"].integers(2**31)), None
+        if self.augments:
+            side, recipe = self.images[rows[0]].pixels.shape[0], self.recipe
+            crops = draw_crops(len(rows), side, recipe.crop_scale, recipe.flip, self.streams["augmentation"])
+        return Draw(rows, seed, crops)
+
+    @torch.no_grad()
+    def _read(self, draw: Draw) -> Batch:
+        rows = draw.rows[self.share]
+        images = self._images([self.images[row] for row in rows], draw.crops)
+        texts = self.model.text.inputs(self.token_ids[rows])
+        masked, positives = self._masked(draw.rows), self._positives(draw.rows)
+        return Batch(images, texts, masked, draw.seed + self.seed_offset, positives)
+
+    def _images(self, items: list[StoredImage], crops: Crops | None) -> Tensor | Trunk:
+        tower = self.model.image
+        if crops is None:
             return tower.inputs(items)
-        stream = self.streams["augmentation"]
-        return tower.reader.augmented(items, tower.device, recipe.crop_scale, recipe.flip, stream)
+        return tower.reader.augmented(items, tower.device, Crops(*(values[self.share] for values in crops)))
 
     def _masked(self, rows: np.ndarray) -> MaskedCaptions | None:
         if self.masker is None:
             return None
         masked = self.masker.mask([self.captions[row] for row in rows], self.masking)
+        ends = masked.masked.sum(1).cumsum(0).tolist()
+        first, last = self.share.start, min(self.share.stop, len(rows))
+        classes = masked.classes[ends[first - 1] if first else 0 : ends[last - 1]]
         device = self.model.text.device
         return MaskedCaptions(
-            self.model.text.inputs(masked.token_ids), masked.masked.to(device), masked.classes.to(device)
+            self.model.text.inputs(masked.token_ids[self.share]),
+            to_device(masked.masked[self.share], device),
+            to_device(classes, device),
+            of=len(masked.classes),
         )
+
+    def _positives(self, rows: np.ndarray) -> Tensor | None:
+        if self.recipe.positives == "own":
+            return None
+        codes = (self.same_caption[rows], self.same_image[rows])
+        alike = np.logical_or(*(of_rows[:, None] == of_rows for of_rows in codes))
+        return to_device(torch.from_numpy(alike), self.model.image.device)
 
     def _keep_images(self, store: FeatureStore) -> None:
         tower = self.model.image

@@ -17,6 +17,7 @@ from iebaker.config.params import TrainingConfig
 from iebaker.corpus.loading import Member
 from iebaker.model import factory
 from iebaker.model.provenance import code_digest
+from iebaker.training import distributed
 from iebaker.training.checkpoint import Checkpoint
 from iebaker.training.plan import make_plan
 from iebaker.training.trainer import Trainer
@@ -28,8 +29,11 @@ def fit(
 ) -> dict[str, Any]:
     """Train, and write the best epoch's model with its history to `out`; with zero epochs, the untouched model.
 
+    Of several processes each takes its share of every batch, and the first one validates and writes.
+
     A checkpoint is left in `resume` after each epoch; a later call with the same configuration, corpus and seed goes on
-    from it and ends with the same numbers. It is removed when `out` is complete.
+    from it and ends with the same numbers. It stays after the last: `out` is not safe before DVC has it in its cache,
+    so the next stage removes it.
 
     Args:
         config: the resolved parameters.
@@ -40,16 +44,18 @@ def fit(
         features: folder for what frozen trunks give, shared by trainings; None keeps nothing.
 
     Returns:
-        What depends on the machine and so stays out of `out`: device, seconds, samples per second.
+        What depends on the machine and so stays out of `out`: device, processes, seconds, the share of the training
+        that waited for batches, samples per second. Nothing but of the first process.
     """
     started = time.perf_counter()
     epochs = config.train.epochs
     plan = make_plan(config, members, seed)
-    if epochs and plan.warmup < config.train.warmup_steps:
+    leads = distributed.rank() == 0
+    if leads and epochs and plan.warmup < config.train.warmup_steps:
         tqdm.write(f"warm-up of {plan.warmup} instead of {config.train.warmup_steps} steps: a tenth of {plan.steps}")
     trainer = Trainer(config, plan, seed, features)
-    if trainer.model.caution:
-        tqdm.write(trainer.model.caution)
+    for caution in trainer.cautions if leads else ():
+        tqdm.write(caution)
     checkpoint = Checkpoint(resume, fingerprint_of(config, members, seed))
     history: list[dict[str, Any]] = []
     best: dict[str, Any] = {"val_mR": -1.0}
@@ -57,13 +63,17 @@ def fit(
         state, seen = found
         history, best = state["history"], state["best"]
         trainer.restore(state, seen)
-        tqdm.write(f"resuming after epoch {trainer.epoch} of {epochs} from {resume}")
+        if leads:
+            tqdm.write(f"resuming after epoch {trainer.epoch} of {epochs} from {resume}")
+    distributed.agree(trainer.epoch)
     seconds, first_epoch = 0.0, trainer.epoch
 
     while trainer.epoch < epochs:
         epoch_started = time.perf_counter()
         record = trainer.run_epoch()
         seconds += time.perf_counter() - epoch_started
+        if not leads:
+            continue
         record["val_mR"] = validate(trainer.model, members)
         history.append(record)
         if record["val_mR"] > best["val_mR"]:
@@ -72,6 +82,8 @@ def fit(
         checkpoint.save({**trainer.state(), "history": history, "best": best}, trainer.seen)
         tqdm.write(describe(record, epochs))
 
+    if not leads:
+        return {}
     if epochs:
         trainer.model.load_state_dict(best["model"])
     else:
@@ -86,20 +98,25 @@ def fit(
         "separation": separation(trainer.model, members, plan.pairs),
     }
     write(trainer, summary, history, out)
-    checkpoint.remove()
     steps = trainer.step * (epochs - first_epoch) // epochs if epochs else 0
     return {
         "device": str(trainer.device),
+        "processes": config.train.processes,
         "seconds": round(time.perf_counter() - started, 1),
         "training_seconds": round(seconds, 1),
+        "waiting_share": round(trainer.feed.waited / seconds, 4) if seconds else None,
         "samples_per_second": round(steps * config.train.batch_size / seconds, 1) if seconds else None,
     }
 
 
 def fingerprint_of(config: TrainingConfig, members: list[Member], seed: int) -> str:
-    """Identifies a training and its code: two with the same fingerprint give the same numbers on the same machine."""
+    """Identifies a training and its code: two with the same fingerprint give the same numbers on the same machine.
+
+    The number of processes is left out: another one goes on from the same checkpoint, with other rounding.
+    """
     corpus = [(member.name, member.pixels_sha256, member.keywords) for member in members]
-    content = json.dumps([config.model_dump(), seed, corpus], sort_keys=True)
+    recipe = config.model_dump(exclude={"train": {"processes"}})
+    content = json.dumps([recipe, seed, corpus], sort_keys=True)
     digest = hashlib.sha256(content.encode() + code_digest())
     for member in members:
         digest.update(pd.util.hash_pandas_object(member.manifest).to_numpy().tobytes())

@@ -64,6 +64,11 @@ def make_plan(config: TrainingConfig, members: list[Member], seed: int) -> Plan:
         raise IebakerError(
             f"train.batch_size={recipe.batch_size} exceeds the {epoch_pairs} pairs of an epoch; lower it"
         )
+    if recipe.batch_size % recipe.processes:
+        raise IebakerError(
+            f"train.batch_size={recipe.batch_size} can't be shared equally by train.processes={recipe.processes}; make "
+            "it a multiple"
+        )
     if config.ker and config.model.lock_text and config.ker.mask_ratio < 1:
         raise IebakerError(
             "ker.mask_ratio < 1 masks anew in each epoch, which a frozen text trunk can't cache; "

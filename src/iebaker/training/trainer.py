@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from iebaker.config.params import TrainingConfig
@@ -15,6 +15,7 @@ from iebaker.corpus import loading
 from iebaker.corpus.streams import PURPOSES, stream
 from iebaker.errors import IebakerError
 from iebaker.method.eba import Elimination
+from iebaker.method.gather import processes
 from iebaker.method.keyword_head import KeywordHead
 from iebaker.method.masking import KeywordMasker
 from iebaker.method.task import RetrievalTask
@@ -23,8 +24,9 @@ from iebaker.model import factory
 from iebaker.model.encoding import pick_device
 from iebaker.model.features import FeatureStore
 from iebaker.model.towers import adamw_groups
-from iebaker.training import schedule
+from iebaker.training import distributed, schedule
 from iebaker.training.feed import Feed
+from iebaker.training.gradients import backward
 from iebaker.training.plan import Plan
 
 
@@ -51,6 +53,7 @@ class Trainer:
         torch.use_deterministic_algorithms(True, warn_only=True)
         # filling uninitialised memory costs 10% of a step and affects no result
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set by a module class
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = recipe.tf32
         self.device = pick_device(recipe.device)
         self.streams = {purpose: stream(seed, purpose) for purpose in PURPOSES}
 
@@ -66,18 +69,32 @@ class Trainer:
             keyword_head = KeywordHead(self.model.embed_dim, masker.classes, config.ker.layers).to(self.device)
         elimination = Elimination(config.eba, plan.epoch_pairs, self._torch_generator("bank"))
         self.task = RetrievalTask(config, self.model, elimination, keyword_head)
-        self.feed = Feed(config, plan, self.model, masker, self.streams, self.masking, FeatureStore(features))
+        with distributed.first_alone():  # what frozen trunks give is there for the others
+            self.feed = Feed(config, plan, self.model, masker, self.streams, self.masking, FeatureStore(features))
 
         groups = self.model.parameter_groups(recipe.lr, recipe.head_lr, recipe.weight_decay)
         if keyword_head is not None:
             groups += adamw_groups(keyword_head.parameters(), recipe.head_lr or recipe.lr, recipe.weight_decay)
-        self.autocast = getattr(torch, recipe.precision)
         # half precision underflows without it; of other precisions it leaves loss and gradients as they are
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "float16")
         self.optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.999), fused=True)
         self.peaks = [group["lr"] for group in self.optimiser.param_groups]
+        self.shared = nn.parallel.DistributedDataParallel(self.task) if processes() > 1 else self.task
         self.epoch, self.step = 0, 0
         self.seen = self._nothing_seen()
+
+    @property
+    def cautions(self) -> list[str]:
+        """What people should know before it runs."""
+        recipe, found = self.config.train, [self.model.caution] if self.model.caution else []
+        norms = (nn.modules.batchnorm._BatchNorm,)
+        seen = min(recipe.chunk_size or recipe.batch_size, recipe.batch_size // processes())
+        if seen < recipe.batch_size and any(isinstance(part, norms) and part.training for part in self.task.modules()):
+            found.append(
+                f"{self.model.name} has batch normalisation, which will see {seen} pairs of a batch at a time: not the "
+                "same training as with train.processes=1 and train.chunk_size=0"
+            )
+        return found
 
     def run_epoch(self) -> dict[str, Any]:
         """Train one epoch and return its record: losses, thresholds, elimination.
@@ -89,15 +106,19 @@ class Trainer:
         self.task.elimination.start_epoch(self.epoch)
         self.task.train()
         rows = list(self.feed.epoch())
-        records, bar = [], tqdm(rows, desc=f"epoch {self.epoch + 1}/{recipe.epochs}", leave=False, mininterval=1)
-        for of_batch in bar:
-            batch = self.feed.batch(of_batch)
-            with torch.autocast(self.device.type, self.autocast, enabled=self.autocast != torch.float32):
-                record = self.task(batch)
-            self._update(record["loss"])
-            records.append({name: values.detach().float().cpu() for name, values in record.items()})
-            samples = (bar.format_dict["rate"] or 0) * recipe.batch_size
-            bar.set_postfix(loss=f"{records[-1]['loss'].item():.3f}", samples_s=f"{samples:.0f}", refresh=False)
+        silent, name = distributed.rank() > 0, f"epoch {self.epoch + 1}/{recipe.epochs}"
+        bar = tqdm(self.feed.batches(rows), name, len(rows), leave=False, mininterval=1, disable=silent)
+        records: list[dict[str, Tensor]] = []
+        for batch in bar:
+            self.optimiser.zero_grad(set_to_none=True)
+            record = backward(self.shared, batch, recipe.chunk_size, self.scaler)
+            self._update()
+            if records:  # the loss of the step before is there without waiting for this one's
+                loss = self._finite(records[-1]["loss"], self.step - 2)
+                samples = (bar.format_dict.get("rate") or 0) * recipe.batch_size
+                bar.set_postfix(loss=f"{loss:.3f}", samples_s=f"{samples:.0f}", refresh=False)
+            records.append({name: values.detach() for name, values in record.items()})
+        self._finite(records[-1]["loss"], self.step - 1)
         self.epoch += 1
         return {
             "epoch": self.epoch - 1,
@@ -129,18 +150,20 @@ class Trainer:
             generator.bit_generator.state = state["streams"][purpose]
         self.masking.set_state(state["masking"])
 
-    def _update(self, loss: Tensor) -> None:
-        """One optimiser step at the scheduled learning rate, with the gradient's norm clipped."""
-        recipe = self.config.train
-        if not math.isfinite(loss.item()):
+    def _finite(self, loss: Tensor, step: int) -> float:
+        value = loss.item()
+        if not math.isfinite(value):
             raise IebakerError(
-                f"the loss is {loss.item()} at step {self.step} (epoch {self.epoch}); lower train.lr, "
+                f"the loss is {value} at step {step} (epoch {self.epoch}); lower train.lr, "
                 "lengthen train.warmup_steps, or use train.precision=float32"
             )
+        return value
+
+    def _update(self) -> None:
+        """One optimiser step at the scheduled learning rate, with the gradient's norm clipped."""
+        recipe = self.config.train
         for group, peak in zip(self.optimiser.param_groups, self.peaks, strict=True):
             group["lr"] = schedule.learning_rate(self.step, peak, self.plan.warmup, self.plan.steps)
-        self.optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch does not type it
         self.scaler.unscale_(self.optimiser)
         parameters = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
         torch.nn.utils.clip_grad_norm_(parameters, recipe.grad_clip)
@@ -154,7 +177,8 @@ class Trainer:
         thresholds = self.task.elimination.thresholds
         for name in ("global", "local"):
             if name in records[0]:
-                values, dropped = (torch.cat([r[key] for r in records]).numpy() for key in (name, f"dropped_{name}"))
+                columns = (torch.cat([record[key] for record in records]) for key in (name, f"dropped_{name}"))
+                values, dropped = (column.float().cpu().numpy() for column in columns)
                 result[name] = {"threshold": thresholds[name] if math.isfinite(thresholds[name]) else None}
                 result[name] |= elimination_audit(values, dropped.astype(bool), seen["weak"].to_numpy())
                 seen[name], seen[f"dropped_{name}"] = values, dropped.astype(bool)
@@ -173,4 +197,4 @@ class Trainer:
 
 
 def _mean(records: list[dict[str, Tensor]], name: str) -> float:
-    return float(np.mean([record[name].item() for record in records]))
+    return float(np.mean(distributed.mean(torch.stack([record[name].float() for record in records])).tolist()))

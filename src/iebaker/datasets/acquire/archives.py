@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
-from iebaker.datasets.files import UNPACKING_ERRORS
+from iebaker.datasets.files import UNPACKING_ERRORS, check_room
 from iebaker.errors import IebakerError
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
@@ -30,13 +30,6 @@ VOLUME = re.compile(r"\.z(\d\d)$", re.IGNORECASE)
 # a zip's directory: one record a member, then the end record (APPNOTE 4.3.12, 4.3.16)
 MEMBER = struct.Struct("<4s6H3I5H2I")
 END = struct.Struct("<4s4H2IH")
-
-
-def check_room(folder: Path, wanted: int) -> None:
-    """Raise IebakerError where the disk has no room for so many bytes."""
-    free = shutil.disk_usage(folder).free
-    if wanted > free:
-        raise IebakerError(f"{wanted / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free on this disk; make room")
 
 
 def is_tar(name: str) -> bool:

@@ -20,9 +20,10 @@ from requests.adapters import HTTPAdapter
 from tqdm import tqdm
 
 from iebaker.atomic import write_text
-from iebaker.datasets.acquire.archives import check_room, check_start
+from iebaker.datasets.acquire.archives import check_start
 from iebaker.datasets.acquire.checksums import Wanted
 from iebaker.datasets.acquire.places import name_of, shown
+from iebaker.datasets.files import check_room
 from iebaker.errors import IebakerError
 
 CHUNK = 1 << 20

@@ -143,7 +143,7 @@ def attach_images(
             raise IebakerError(f"{record.where}: {name} is also the image of {used[name]}; correct one of the names")
         used[name] = record.where
         if is_read(name):
-            found.append(replace(record, load=partial(files.read, name)))
+            found.append(replace(record, load=partial(files.read_image, name)))
         else:
             detail = f"{PurePath(name).suffix or name} is not read; convert it to one of {', '.join(IMAGE_EXTENSIONS)}"
             exclusions.append(Exclusion("unreadable image", record.filename, record.where, detail))

@@ -97,6 +97,8 @@ def check_columns(schema: pa.Schema, name: str) -> None:
     if missing:
         raise IebakerError(f"{name}: no column {', '.join(missing)} (there: {', '.join(schema.names)})")
     for column, (expected, fits) in COLUMNS.items():
+        if schema.names.count(column) > 1:
+            raise IebakerError(f"{name}: the column `{column}` is there twice; rename or remove one")
         found = schema.field(column).type
         if not fits(found):
             raise IebakerError(f"{name}: the column `{column}` is {found}, must be {expected}; convert it")

@@ -75,15 +75,20 @@ def scene_of(filename: str) -> str:
 
 
 def load_json(files: RawFiles, name: str) -> Any:
-    """Parse a JSON file; IebakerError with line and column if it is malformed."""
+    """Parse a JSON file; IebakerError with line and column if it is malformed, or holds what nobody means."""
+    content = files.read(name)
     try:
-        return json.loads(files.read(name).decode("utf-8-sig"))
+        return json.loads(content.decode("utf-8-sig"))
     except json.JSONDecodeError as error:
         raise IebakerError(
             f"{name}, line {error.lineno}, column {error.colno}: malformed JSON ({error.msg})"
         ) from error
     except UnicodeDecodeError as error:
         raise IebakerError(f"{name}, byte {error.start}: not UTF-8 text; save it as UTF-8") from error
+    except RecursionError as error:
+        raise IebakerError(f"{name}: lists or objects nested too deeply to be annotations; correct it") from error
+    except ValueError as error:  # Python reads no integer of more than 4,300 digits
+        raise IebakerError(f"{name}: a number that is none of an annotation ({error}); correct it") from error
 
 
 def require(entry: Any, key: str, kind: type, where: str) -> Any:

@@ -3,9 +3,12 @@
 Every member turns a texts x images matrix into another one, for one direction: within a query (a row of
 text-to-image, a column of image-to-text) only the order of its values means something. None looks at the ground
 truth. Ranks are shared by ties, so identical captions keep identical results, and items can come in any order.
+
+`memory` keeps what several hyper-parameters have in common; it belongs to one matrix and one bank.
 """
 
-from typing import Literal
+from collections.abc import Callable, Hashable
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,15 +16,16 @@ from iebaker.errors import IebakerError
 from iebaker.metrics.recall import row_blocks
 
 Direction = Literal["image_to_text", "text_to_image"]
+Memory = dict[Hashable, Any]
 MOST_TIED = 256  # beyond K; an image's captions tie with a few dozen copies at most, a clipped matrix with everything
 
 
-def none(scores: np.ndarray, direction: Direction) -> np.ndarray:
+def none(scores: np.ndarray, direction: Direction, memory: Memory | None = None) -> np.ndarray:
     """The forward scores."""
     return scores
 
 
-def sort(scores: np.ndarray, direction: Direction, candidates: int) -> np.ndarray:
+def sort(scores: np.ndarray, direction: Direction, candidates: int, memory: Memory | None = None) -> np.ndarray:
     """Order the top `candidates` by the rank of the query when they retrieve back, ties by forward position.
 
     Args:
@@ -32,8 +36,8 @@ def sort(scores: np.ndarray, direction: Direction, candidates: int) -> np.ndarra
         (N_text, N_image): candidates 1 and above, the others below 0 in forward order.
     """
     queries = _queries_first(scores, direction)
-    top = _Candidates(queries, candidates)
-    return _queries_first(top.fill(queries.shape[1] + 1.0 - top.reverse_position), direction)
+    top = _remembered(memory, ("top", direction, candidates), lambda: _Candidates(queries, candidates))
+    return _queries_first(top.fill(queries, queries.shape[1] + 1.0 - top.reverse_position), direction)
 
 
 def weighted(
@@ -43,6 +47,7 @@ def weighted(
     weight_forward: float,
     weight_reverse: float,
     decay: float,
+    memory: Memory | None = None,
 ) -> np.ndarray:
     """GaLR's multivariate rerank: W1 S(i,c) / sum_i' S(i',c) + exp(-xi j) + W2 exp(-xi r) on the top `candidates`.
 
@@ -57,19 +62,19 @@ def weighted(
         (N_text, N_image): candidates 0 and above, the others below 0 in forward order.
     """
     queries = _queries_first(scores, direction)
-    top = _Candidates(queries, candidates)
-    lowest = min(float(block.min()) for _, block in row_blocks(scores))
-    shift = lowest if lowest <= 0 else 0.0
-    total = sum(block.sum(axis=0, dtype=np.float64) for _, block in row_blocks(queries)) - shift * len(queries)
+    top = _remembered(memory, ("top", direction, candidates), lambda: _Candidates(queries, candidates))
+    shift, total = _remembered(memory, ("shares", direction), lambda: _shares(queries))
     value = top.value - shift
     # an item that nobody scores above the minimum has no share to give
     share = np.divide(value, total[top.item], out=np.zeros_like(value), where=value > 0)
     forward = np.exp(-decay * top.forward_position)
     reverse = np.exp(-decay * top.reverse_position)
-    return _queries_first(top.fill(weight_forward * share + forward + weight_reverse * reverse), direction)
+    return _queries_first(top.fill(queries, weight_forward * share + forward + weight_reverse * reverse), direction)
 
 
-def soft(scores: np.ndarray, direction: Direction, strength: float, beta: float) -> np.ndarray:
+def soft(
+    scores: np.ndarray, direction: Direction, strength: float, beta: float, memory: Memory | None = None
+) -> np.ndarray:
     """S(i,c) + lambda log softmax_i'(beta S(i',c)): reversed retrieval as a probability.
 
     Args:
@@ -78,10 +83,18 @@ def soft(scores: np.ndarray, direction: Direction, strength: float, beta: float)
         beta: inverse temperature, per unit of the scores.
     """
     axis = 0 if direction == "text_to_image" else 1
-    return _add_log_probability(scores, _log_sum_exp(scores, beta, axis), direction, strength, beta)
+    total = _remembered(memory, ("soft", axis, beta), lambda: _log_sum_exp(scores, beta, axis))
+    return _add_log_probability(scores, total, direction, strength, beta)
 
 
-def querybank(scores: np.ndarray, direction: Direction, strength: float, beta: float, bank: np.ndarray) -> np.ndarray:
+def querybank(
+    scores: np.ndarray,
+    direction: Direction,
+    strength: float,
+    beta: float,
+    bank: np.ndarray,
+    memory: Memory | None = None,
+) -> np.ndarray:
     """As `soft`, the softmax taken over a bank of training queries (QB-Norm): test queries don't see each other.
 
     Args:
@@ -97,10 +110,13 @@ def querybank(scores: np.ndarray, direction: Direction, strength: float, beta: f
             f"{direction} bank has {bank.shape[1 - axis]} {side}, the scores {scores.shape[1 - axis]}; "
             "it must be training texts x evaluation images, or evaluation texts x training images"
         )
-    return _add_log_probability(scores, _log_sum_exp(bank, beta, axis), direction, strength, beta)
+    total = _remembered(memory, ("querybank", axis, beta), lambda: _log_sum_exp(bank, beta, axis))
+    return _add_log_probability(scores, total, direction, strength, beta)
 
 
-def sinkhorn(scores: np.ndarray, direction: Direction, beta: float, iterations: int) -> np.ndarray:
+def sinkhorn(
+    scores: np.ndarray, direction: Direction, beta: float, iterations: int, memory: Memory | None = None
+) -> np.ndarray:
     """Logarithm of the entropic optimal transport plan: every text and every image gets the same mass.
 
     The plan is the same in both directions.
@@ -110,6 +126,16 @@ def sinkhorn(scores: np.ndarray, direction: Direction, beta: float, iterations: 
         beta: inverse temperature, per unit of the scores.
         iterations: rounds of balancing texts, then images.
     """
+    potential = _remembered(memory, ("sinkhorn", beta, iterations), lambda: _potential(scores, beta, iterations))
+    plan = _empty_like(scores)
+    for where, block in row_blocks(scores):
+        logits = beta * block.astype(np.float64) + potential
+        plan[where] = logits - _row_log_sum_exp(logits)[:, None]
+    return plan
+
+
+def _potential(scores: np.ndarray, beta: float, iterations: int) -> np.ndarray:
+    """(N_image,) logarithms that balance the images of `sinkhorn`."""
     images = scores.shape[1]
     potential = np.zeros(images)
     smallest = np.finfo(np.float32).tiny
@@ -123,11 +149,15 @@ def sinkhorn(scores: np.ndarray, direction: Direction, beta: float, iterations: 
             share /= share.sum(axis=1, keepdims=True)
             mass += share.sum(axis=0, dtype=np.float64)
         potential -= np.log(np.maximum(mass * images / len(scores), smallest))
-    plan = _empty_like(scores)
-    for where, block in row_blocks(scores):
-        logits = beta * block.astype(np.float64) + potential
-        plan[where] = logits - _row_log_sum_exp(logits)[:, None]
-    return plan
+    return potential
+
+
+def _shares(queries: np.ndarray) -> tuple[float, np.ndarray]:
+    """The lowest score, or 0 if all are positive, and what every item's scores add up to above it."""
+    lowest = min(float(block.min()) for _, block in row_blocks(queries))
+    shift = lowest if lowest <= 0 else 0.0
+    total = sum(block.sum(axis=0, dtype=np.float64) for _, block in row_blocks(queries)) - shift * len(queries)
+    return shift, total
 
 
 class _Candidates:
@@ -140,7 +170,6 @@ class _Candidates:
     """
 
     def __init__(self, queries: np.ndarray, number: int) -> None:
-        self.scores = queries
         self.threshold = np.empty(len(queries))
         position = queries.shape[1] - min(number, queries.shape[1])
         found = []
@@ -156,24 +185,24 @@ class _Candidates:
             found.append((row + where.start, item, block[row, item].astype(np.float64)))
         self.query, self.item, self.value = (np.concatenate(parts) for parts in zip(*found, strict=True))
         self.forward_position = _shared_rank(self.query, -self.value)
-        self.reverse_position = _shared_rank(self.query, self._reverse_rank(), self.forward_position)
+        self.reverse_position = _shared_rank(self.query, self._reverse_rank(queries), self.forward_position)
 
-    def _reverse_rank(self) -> np.ndarray:
+    def _reverse_rank(self, queries: np.ndarray) -> np.ndarray:
         """rho: 1 + number of queries that the item scores higher than this one."""
         rank = np.empty(len(self.item), np.int64)
         by_item = np.argsort(self.item, kind="stable")
-        bounds = np.searchsorted(self.item[by_item], np.arange(self.scores.shape[1] + 1))
-        for where, block in row_blocks(self.scores.T):
+        bounds = np.searchsorted(self.item[by_item], np.arange(queries.shape[1] + 1))
+        for where, block in row_blocks(queries.T):
             for item, ascending in enumerate(np.sort(block, axis=1), start=where.start):
                 entries = by_item[bounds[item] : bounds[item + 1]]
                 value = self.value[entries].astype(ascending.dtype)
                 rank[entries] = 1 + len(ascending) - np.searchsorted(ascending, value, side="right")
         return rank
 
-    def fill(self, values: np.ndarray) -> np.ndarray:
+    def fill(self, queries: np.ndarray, values: np.ndarray) -> np.ndarray:
         """(N_query, N_item): `values` at the candidates, elsewhere the negative distance to the last candidate."""
-        filled = _empty_like(self.scores)
-        for where, block in row_blocks(self.scores):
+        filled = _empty_like(queries)
+        for where, block in row_blocks(queries):
             filled[where] = block - self.threshold[where, None].astype(block.dtype)
         filled[self.query, self.item] = values
         return filled
@@ -204,6 +233,14 @@ def _empty_like(scores: np.ndarray) -> np.ndarray:
     return np.empty(scores.shape, np.promote_types(scores.dtype, np.float32))
 
 
+def _remembered(memory: Memory | None, key: Hashable, compute: Callable[[], Any]) -> Any:
+    if memory is None:
+        return compute()
+    if key not in memory:
+        memory[key] = compute()
+    return memory[key]
+
+
 def _add_log_probability(
     scores: np.ndarray, log_total: np.ndarray, direction: Direction, strength: float, beta: float
 ) -> np.ndarray:
@@ -211,8 +248,12 @@ def _add_log_probability(
     result = _empty_like(scores)
     for where, block in row_blocks(scores):
         exact = block.astype(np.float64)
-        log_probability = beta * exact - (total if direction == "text_to_image" else total[where])
-        result[where] = log_probability if np.isinf(strength) else exact + strength * log_probability
+        log_probability = beta * exact
+        log_probability -= total if direction == "text_to_image" else total[where]
+        if not np.isinf(strength):
+            log_probability *= strength
+            log_probability += exact
+        result[where] = log_probability
     return result
 
 
@@ -228,5 +269,6 @@ def _log_sum_exp(scores: np.ndarray, beta: float, axis: int) -> np.ndarray:
 
 def _row_log_sum_exp(logits: np.ndarray) -> np.ndarray:
     largest = logits.max(axis=1)
-    logarithm: np.ndarray = largest + np.log(np.exp(logits - largest[:, None]).sum(axis=1))
+    shifted = logits - largest[:, None]
+    logarithm: np.ndarray = largest + np.log(np.exp(shifted, out=shifted).sum(axis=1))
     return logarithm

@@ -51,6 +51,10 @@ GRID: dict[str, tuple[dict[str, float], ...]] = {
 CRITERION_RANKS = tuple(range(1, 21))
 
 
+# of a validation matrix: inverse temperatures are multiples of its inverse, in single precision
+SMALLEST_DEVIATION, LARGEST_DEVIATION = 1e-30, 1e30
+
+
 class BankScores(NamedTuple):
     """Similarities to training queries, for `querybank`; texts x images both."""
 
@@ -121,6 +125,18 @@ def apply(choice: Choice, scores: np.ndarray, direction: Direction, bank: BankSc
         IebakerError: if a score is not finite, or the bank is missing or of another shape.
     """
     require_numbers(scores, finite=True)
+    if choice.method == "querybank" and bank and getattr(bank, direction) is not None:
+        require_numbers(getattr(bank, direction), finite=True)
+    return _reranked(choice, scores, direction, bank, None)
+
+
+def _reranked(
+    choice: Choice,
+    scores: np.ndarray,
+    direction: Direction,
+    bank: BankScores | None,
+    memory: members.Memory | None,
+) -> np.ndarray:
     parameters: dict[str, Any] = dict(choice.parameters)
     if "beta" in parameters:
         parameters["beta"] /= choice.deviation
@@ -134,7 +150,7 @@ def apply(choice: Choice, scores: np.ndarray, direction: Direction, bank: BankSc
                 "in the pipeline by sar.bank_size above 0 and a new export, to `iebaker rerank` by the --bank-* files"
             )
         require_numbers(parameters["bank"], finite=True)
-    reranked: np.ndarray = getattr(members, choice.method)(scores, direction, **parameters)
+    reranked: np.ndarray = getattr(members, choice.method)(scores, direction, **parameters, memory=memory)
     return reranked
 
 
@@ -157,16 +173,25 @@ def select(
     require_numbers(scores, finite=True)
     if scores.dtype == np.float16:
         scores = scores.astype(np.float32)  # once, not for every member
+    for values in bank or ():
+        if values is not None:
+            require_numbers(values, finite=True)
+    memory: members.Memory = {}
     relevant = relevance(image_of_text)
     deviation = standard_deviation(scores)
-    if not deviation > 0:
+    if deviation == 0:
         raise IebakerError("scores: all are equal on validation, so there is nothing to re-rank")
+    if not SMALLEST_DEVIATION <= deviation <= LARGEST_DEVIATION:
+        raise IebakerError(
+            f"scores: their standard deviation on validation is {deviation:.3g}, beyond what single precision can "
+            "re-rank; scale them, for example to [-1, 1]"
+        )
     choices, table = {}, []
     for direction in DIRECTIONS:
         best, of_best = Choice("none", deviation), 0.0
         forward = None
         for choice in _family(params, deviation, direction, bank):
-            found = apply(choice, scores, direction, bank)
+            found = _reranked(choice, scores, direction, bank, memory)
             measure = text_to_image_hits if direction == "text_to_image" else image_to_text_hits
             hits = measure(found, relevant, CRITERION_RANKS)
             forward = hits if forward is None else forward
@@ -206,5 +231,7 @@ def _gain(
 
 def standard_deviation(scores: np.ndarray) -> float:
     """Of all entries, block by block: the unit of beta and strength."""
-    mean = sum(block.sum(dtype=np.float64) for _, block in row_blocks(scores)) / scores.size
-    return float(np.sqrt(sum(np.square(block - mean).sum() for _, block in row_blocks(scores)) / scores.size))
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):  # infinite, or not a number: its callers look
+        mean = sum(block.sum(dtype=np.float64) for _, block in row_blocks(scores)) / scores.size
+        squares = sum(np.square(block - mean).sum() for _, block in row_blocks(scores))
+        return float(np.sqrt(squares / scores.size))

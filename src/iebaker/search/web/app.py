@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -64,17 +65,19 @@ class Service:
 
     def __init__(self, searcher: Searcher) -> None:
         self.searcher = searcher
-        archive = searcher.archive
-        archive.vectors, archive.profiles, archive.roots  # noqa: B018  opened once, before the first query
-        times = archive.table["datetime"].drop_null()
+        archive, store, first = searcher.archive, searcher.store, np.array([0])
+        if len(store):  # opened once, before the first query
+            store.vectors(first), archive.settings.bank_size and store.profiles(first)
+        archive.roots  # noqa: B018
+        times = store.column("datetime").drop_null()
         self.described = {
             "name": archive.folder.resolve().name,
-            "rows": len(archive.table),
+            "rows": len(store),
             "model": archive.settings.model,
             "captions": archive.settings.bank_size,
-            "coordinates": archive.table["bbox"].null_count < len(archive.table),
+            "coordinates": store.column("bbox").null_count < len(store),
             "times": len(times) > 0,
-            "sensors": sorted(set(archive.table["sensor"].drop_null().to_pylist())),
+            "sensors": sorted(set(store.column("sensor").drop_null().unique().to_pylist())),
             "limits": {"bytes": MAX_BYTES, "pixels": MAX_PIXELS},
         }
 
@@ -112,8 +115,8 @@ class Service:
         return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
 
     def _picture(self, row: int) -> Image.Image:
-        if row >= len(self.searcher.archive.table):
-            raise IebakerError(f"row {row}: the archive has {len(self.searcher.archive.table)} rows, from 0")
+        if row >= len(self.searcher.store):
+            raise IebakerError(f"row {row}: the archive has {len(self.searcher.store)} rows, from 0")
         return self.searcher.picture(row)
 
     def _plain(self, hit: Hit) -> dict[str, Any]:

@@ -1,0 +1,87 @@
+"""Local similarities of whole test sets: the published formulation, ours, and the matrix product that remains."""
+
+import numpy as np
+import torch
+
+from iebaker.bench import naive
+from iebaker.bench.measure import Measurement, cpu_seconds, in_child, least_seconds
+from iebaker.method.similarity import STRIPS, Precision, write_local_similarity
+
+LENGTH, PATCHES, WIDTH = 77, 49, 512  # of ViT-B-32
+SHORTEST, LONGEST = 9, 40  # tokens of RSICD's captions, most near the lower end
+RSICD, NWPU, SMALL = (5465, 1093), (15750, 3150), (400, 400)
+PART = 100  # texts and images that the published formulation is timed on
+TEXTS = 1024  # that ours and the product are timed on
+
+
+def rows() -> list[Measurement]:
+    """Times at RSICD's size, memory there, at NWPU's and at a size that the published formulation can hold."""
+    times, _ = in_child(_seconds)
+    pairs = RSICD[0] * RSICD[1]
+    note = f"ours and bound on {TEXTS} of the texts, naive on {PART} x {PART} pairs, scaled"
+    found = []
+    for precision in ("float32", "bfloat16"):
+        name = f"local similarity, RSICD's {RSICD[0]} x {RSICD[1]}, {precision}"
+        share = TEXTS / RSICD[0]
+        seconds = times[precision] / share, times["naive"] * pairs / PART**2, None, times["bound"] / share
+        found.append(Measurement(name, *seconds, ours_peak=in_child(_ours, RSICD, precision)[1], note=note))
+    (ours, peak), (whole, whole_peak) = in_child(_ours, SMALL, "float32"), in_child(_naive, SMALL)
+    name = f"local similarity, {SMALL[0]} x {SMALL[1]}, float32"
+    found.append(Measurement(name, ours, whole, ours_peak=peak, naive_peak=whole_peak))
+    ours, peak = in_child(_ours, NWPU, "float32")
+    name, note = f"local similarity, NWPU's {NWPU[0]} x {NWPU[1]}, float32", f"on {TEXTS} of the texts, scaled"
+    return [*found, Measurement(name, ours, ours_peak=peak, note=note)]
+
+
+def draw(texts: int, images: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Random tokens of both sides, captions by length, and their padding."""
+    generator = np.random.default_rng(0)
+    lengths = np.sort(np.minimum(SHORTEST + generator.geometric(1 / 6, texts) - 1, LONGEST))
+    text_tokens = generator.standard_normal((texts, lengths.max(), WIDTH), np.float32)
+    image_tokens = generator.standard_normal((images, PATCHES, WIDTH), np.float32)
+    return text_tokens, image_tokens, np.arange(lengths.max()) >= lengths[:, None]
+
+
+def _seconds() -> dict[str, float]:
+    """CPU seconds of ours in both precisions, the product alone, and the published formulation, each on its part."""
+    text, image, padding = draw(*RSICD)
+    chosen = np.linspace(0, RSICD[0] - 1, TEXTS).astype(int)  # of all lengths
+    text, padding = text[chosen], padding[chosen]
+    out = np.empty((TEXTS, RSICD[1]), np.float32)
+    few = torch.randn(PART, LENGTH, WIDTH), torch.from_numpy(image[:PART])
+    strip = WIDTH // STRIPS
+    columns = sum(strip * (WIDTH - start) for start in range(0, WIDTH, strip))
+    left, right = torch.randn(256, columns // STRIPS), torch.randn(RSICD[1], columns // STRIPS)
+
+    def ours(precision: Precision) -> None:
+        write_local_similarity(out, text, image, padding, precision)
+
+    def product() -> None:
+        for _ in range(STRIPS * TEXTS // len(left)):
+            left @ right.T
+
+    return least_seconds(
+        2,
+        naive=lambda: naive.local_similarity(*few),
+        float32=lambda: ours("float32"),
+        bfloat16=lambda: ours("bfloat16"),
+        bound=product,
+    )
+
+
+def _ours(size: tuple[int, int], precision: Precision) -> float:
+    """CPU seconds for a whole set; of a large one the first texts are worked on, which takes the same memory."""
+    text, image, padding = draw(*size)
+    out = np.zeros(size, np.float32)
+    out += 1  # so that all of it is in memory
+    part = slice(0, TEXTS)
+    seconds = cpu_seconds(lambda: write_local_similarity(out[part], text[part], image, padding[part], precision))
+    return seconds * size[0] / min(TEXTS, size[0])
+
+
+def _naive(size: tuple[int, int]) -> float:
+    generator = torch.Generator().manual_seed(0)
+    text, image = (
+        torch.randn(*shape, WIDTH, generator=generator) for shape in zip(size, (LENGTH, PATCHES), strict=True)
+    )
+    return cpu_seconds(lambda: naive.local_similarity(text, image))

@@ -1,0 +1,81 @@
+"""Chunks of a batch give the losses, gradients and decisions of the whole batch."""
+
+import numpy as np
+import pytest
+import torch
+from training_fixtures import FROZEN, TRANSFORMER, make_trainer
+
+from iebaker.training.gradients import backward
+
+ROWS = np.arange(20)
+LOCKED = {"model": TRANSFORMER["model"] | FROZEN["model"], "train": FROZEN["train"]}
+
+
+def widest_gap(values):
+    """The middle of a gap between values: rounding flips no decision."""
+    values = values.detach().sort().values
+    below = 4 + values.diff()[4:15].argmax()
+    return values[below : below + 2].mean().item()
+
+
+def outcome(trainer, batch, chunk_size, *thresholds):
+    """Losses and decisions of one batch, the gradients, and what the banks hold then."""
+    elimination = trainer.task.elimination
+    trainer.task.zero_grad()
+    elimination.load_state_dict({"global": torch.linspace(-1, 1, 9), "local": torch.linspace(0, 999, 9)})
+    elimination.threshold_global, elimination.threshold_local = thresholds
+    record = backward(trainer.task, batch, chunk_size, trainer.scaler)
+    gradients = {name: values.grad.clone() for name, values in trainer.task.named_parameters() if values.requires_grad}
+    return record, gradients, elimination.state_dict()
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        TRANSFORMER,
+        TRANSFORMER | {"local": {"mask_padding": False}, "ker": {"mask_ratio": 0.5}},
+        TRANSFORMER | {"local": {"loss": 0}},
+        TRANSFORMER | {"train": {"positives": "identical"}},
+        TRANSFORMER | {"ker": {"enabled": False}},
+        LOCKED,
+    ],
+)
+def test_chunks_have_the_gradients_of_the_whole_batch(corpus, sections):
+    trainer = make_trainer(corpus, **sections)
+    trainer.task.train()
+    batch = trainer.feed.batch(ROWS)
+    record = trainer.task(batch)
+    thresholds = [widest_gap(record[name]) if name in record else 0.0 for name in ("global", "local")]
+    record, gradients, banks = outcome(trainer, batch, 0, *thresholds)
+    assert all(0 < values.sum() < 20 for name, values in record.items() if name.startswith("dropped"))
+    for chunk_size in (6, 19, 64):
+        chunked = outcome(trainer, batch, chunk_size, *thresholds)
+        assert chunked[0].keys() == record.keys()
+        for name, values in record.items():
+            torch.testing.assert_close(chunked[0][name], values.detach(), rtol=1e-5, atol=1e-5)
+        for name, values in gradients.items():
+            torch.testing.assert_close(chunked[1][name], values, rtol=1e-5, atol=1e-5, msg=f"{chunk_size}: {name}")
+        for name, values in banks.items():
+            torch.testing.assert_close(chunked[2][name], values, rtol=1e-5, atol=1e-5)
+
+
+def test_chunks_that_hold_no_keyword_add_nothing(corpus):
+    trainer = make_trainer(corpus, **TRANSFORMER)
+    batch = trainer.feed.batch(ROWS)
+    empty = batch.masked._replace(positions=batch.masked.positions & False, classes=batch.masked.classes[:0], of=0)
+    for chunk_size in (0, 7):
+        record = backward(trainer.task, batch._replace(masked=empty), chunk_size, trainer.scaler)
+        assert record["loss_keywords"] == 0 and record["loss"] == record["loss_retrieval"]
+    assert not any(values.grad.any() for values in trainer.task.keyword_head.parameters())
+
+
+def test_chunks_draw_their_own_dropout_and_the_same_in_both_passes(corpus):
+    """A pass that drew other features than the one before would have wrong gradients."""
+    trainer = make_trainer(corpus, **(LOCKED | {"train": FROZEN["train"] | {"feature_dropout": 0.5}}))
+    trainer.task.train()
+    batch = trainer.feed.batch(ROWS)
+    pieces = batch.pieces(5)
+    assert len({piece.seed for piece in pieces}) == 4 and pieces[0].seed == batch.seed
+    first, second = (trainer.task.encode(pieces[1])[0].pooled for _ in range(2))
+    assert torch.equal(first, second)
+    assert not torch.equal(trainer.task.encode(pieces[1]._replace(seed=pieces[0].seed))[0].pooled, first)
