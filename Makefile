@@ -15,7 +15,7 @@ test: $(VENV)/.installed
 	python -m pytest
 
 lint: $(VENV)/.installed
-	ruff check . && ruff format --check .
+	ruff check . && ruff format --check . && mypy
 
 # the results against those of a git revision: make gate BASE=origin/main
 BASE ?= HEAD

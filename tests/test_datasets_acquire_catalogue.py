@@ -107,9 +107,10 @@ def test_pin_of_a_single_source(tmp_path):
 def test_when_all_fail_each_reason_and_the_steps_by_hand(tmp_path):
     raw = run(tmp_path, source=str(write_source(tmp_path / "source")))
     before = sorted(raw.rglob("*"))
-    with ScriptedServer([answer(status=404), answer(status=403)]) as server, pytest.raises(IebakerError) as refusal:
+    with ScriptedServer([answer(status=404), answer(status=403)]) as server:
         sources = [{"parts": [server.url("a.zip")]}, {"parts": [server.url("b.zip")]}, {"parts": ["away"]}]
-        run(tmp_path, sources=sources, by_hand="a.zip from the authors")
+        with pytest.raises(IebakerError) as refusal:
+            run(tmp_path, sources=sources, by_hand="a.zip from the authors")
     lines = str(refusal.value).splitlines()
     assert [line.partition(": ")[0] for line in lines[:3]] == [f"benchmark.mine.sources[{n}]" for n in range(3)]
     assert "404" in lines[0] and "403" in lines[1] and "away does not exist" in lines[2]

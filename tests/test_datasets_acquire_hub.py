@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hub_server import COMMIT, HubServer
@@ -50,7 +51,7 @@ def check(found):
     commit, files = found
     assert commit == COMMIT and set(files) == {"data/train-0.parquet", "data/test-0.parquet"}
     for name, (path, digest) in files.items():
-        assert open(path, "rb").read() == FILES[name] and digest == hashlib.sha256(FILES[name]).hexdigest()
+        assert Path(path).read_bytes() == FILES[name] and digest == hashlib.sha256(FILES[name]).hexdigest()
     return files
 
 
@@ -75,7 +76,7 @@ def test_busy_hub_and_cut_file_are_asked_again(hub, tmp_path):
 
 def test_damaged_cache_is_fetched_again(hub, tmp_path):
     path, _ = check(fetch(hub.url, tmp_path))["data/train-0.parquet"]
-    with open(path, "r+b") as file:
+    with Path(path).open("r+b") as file:
         file.write(b"XXXX")
     check(fetch(hub.url, tmp_path))
 

@@ -40,7 +40,7 @@ def test_listing_changes_with_every_file_and_with_nothing_else(tmp_path):
         lambda: (source / "images/airport_1.jpg").write_bytes(b"0"),
         lambda: os.utime(source / "images/airport_1.jpg", ns=(0, 10**9)),
         lambda: (source / "images/new.jpg").write_bytes(b"0"),
-        lambda: (source / "images/new.jpg").unlink(),
+        (source / "images/new.jpg").unlink,
     ):
         before = locate(tmp_path, source=str(source))
         change()

@@ -275,7 +275,7 @@ def test_nwpu_half_characters_and_nulls(tmp_path, change, message):
 
 
 @pytest.mark.parametrize(
-    ("format", "content", "message"),
+    ("layout", "content", "message"),
     [
         ("karpathy", '{"images": [\n{"filename": }]}', r"d\.json, line 2, column 14: malformed JSON"),
         ("karpathy", "[]", r"d\.json: the key 'images' is missing; is `format` right"),
@@ -294,10 +294,10 @@ def test_nwpu_half_characters_and_nulls(tmp_path, change, message):
         ("csv", "filename,title,split\n../a.jpg,x,test\n", r"d\.csv, line 2 .*not a plain relative path"),
     ],
 )  # fmt: skip
-def test_malformed_files_name_the_line(tmp_path, format, content, message):
-    (tmp_path / ("d.csv" if format == "csv" else "d.json")).write_text(content)
+def test_malformed_files_name_the_line(tmp_path, layout, content, message):
+    (tmp_path / ("d.csv" if layout == "csv" else "d.json")).write_text(content)
     with pytest.raises(IebakerError, match=message):
-        read(tmp_path, format=format)
+        read(tmp_path, format=layout)
 
 
 @pytest.mark.parametrize("damage", ["encrypted", "method", "content"])

@@ -58,7 +58,6 @@ def test_dropout_is_the_same_with_tokens_and_without(corpus):
         train = FROZEN["train"] | {"feature_dropout": 0.5}
         trainer = make_trainer(corpus, model=FROZEN["model"], train=train, local={"loss": 0}, ker={"enabled": enabled})
         trainer.task.train()
-        for seed in (1, 1, 2):
-            values.append(trainer.task(trainer.feed.batch(ROWS)._replace(seed=seed))["global"])
+        values += [trainer.task(trainer.feed.batch(ROWS)._replace(seed=seed))["global"] for seed in (1, 1, 2)]
     assert torch.equal(values[0], values[1]) and not torch.equal(values[1], values[2])
     assert all(map(torch.equal, values[:3], values[3:]))

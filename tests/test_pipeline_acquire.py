@@ -15,7 +15,8 @@ from project_clone import Clone
 SPLITS = {"train": 24, "valid": 8, "test": 8}
 ARRIVING = ["locate", "download", "prepare"]
 SMALL = ["corpus.rsicd.recipe=scratch", "benchmark.rsicd.image_size=96", "train.epochs=1", "train.batch_size=8",
-         "train.warmup_steps=1", "keywords.min_count=2", "sar.bank_size=8", "variants=[zero-shot,baseline]"]  # fmt: skip
+         "train.warmup_steps=1", "keywords.min_count=2", "sar.bank_size=8",
+         "variants=[zero-shot,baseline]"]  # fmt: skip
 
 
 def parquet(split: str, count: int) -> bytes:

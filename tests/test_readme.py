@@ -15,7 +15,7 @@ NUMBER = r"[+−-]?\d+(?:\.\d+)?"
 def rows(heading: str, label: str, page: str = RESULTS) -> list[list[str]]:
     """Cells of the table rows behind `heading` whose first cell matches `label`, without markup."""
     text = page[page.index(heading) :].split("\n")
-    table = [line for line in text[: next(i for i, line in enumerate(text) if i > 5 and line.startswith("#"))]]
+    table = text[: next(i for i, line in enumerate(text) if i > 5 and line.startswith("#"))]
     found = [[cell.strip().replace("`", "") for cell in line.strip("|").split("|")] for line in table if "|" in line]
     chosen = [cells for cells in found if re.match(label, cells[0])]
     assert chosen, f"no row {label} below {heading}"

@@ -34,7 +34,7 @@ def replacing_file(destination: Path) -> Iterator[Path]:
     partial = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
     try:
         yield partial
-        os.replace(partial, destination)
+        partial.replace(destination)
     finally:
         partial.unlink(missing_ok=True)
 

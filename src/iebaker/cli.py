@@ -11,7 +11,7 @@ import typer
 from iebaker.atomic import write_text
 from iebaker.console import errors_for_people
 from iebaker.errors import IebakerError
-from iebaker.layout import METRICS, use_sleeping_threads
+from iebaker.layout import LOCK, METRICS, use_sleeping_threads
 from iebaker.metrics.summary import SplitMetrics
 from iebaker.project.parameters import load_params
 from iebaker.retrieval import rerank as sar
@@ -23,7 +23,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Remote-sensi
 study_app = typer.Typer(no_args_is_help=True, help="Keep results beside those of the next run.")
 app.add_typer(study_app, name="study")
 search_commands.register(app)
-Method = StrEnum("Method", ["auto", *HYPER_PARAMETERS])
+Method = StrEnum("Method", ["auto", *HYPER_PARAMETERS])  # type: ignore[misc]  # mypy wants the names spelled out
+AUTO = Method("auto")
 Split = StrEnum("Split", ["train", "val", "test"])  # as corpus.manifest has them, without its pandas
 Protocol = StrEnum("Protocol", ["strict", "skyscript"])
 
@@ -49,7 +50,7 @@ def evaluate(
     with errors_for_people("evaluate"):
         matrix = load_scores(scores, captions_per_image)
         owner = image_of_text_of(matrix, captions_per_image)
-        split = SplitMetrics(owner, captions and load_captions(captions, len(matrix)))
+        split = SplitMetrics(owner, load_captions(captions, len(matrix)) if captions else None)
         measured = split.measure("plain", matrix, matrix)
         _print(split.summary({name: [hits] for name, hits in measured.items()}))
 
@@ -59,7 +60,7 @@ def rerank(
     val: Annotated[Path, typer.Option(help=".npy matrix of validation, texts x images: decides how to re-rank")],
     test: Annotated[Path, typer.Option(help=".npy matrix of test, texts x images")],
     captions_per_image: CaptionsPerImage = 5,
-    method: Annotated[Method, typer.Option(help="auto: chosen per direction on validation")] = Method.auto,
+    method: Annotated[Method, typer.Option(help="auto: chosen per direction on validation")] = AUTO,
     settings: Settings = None,
     bank_val_texts: BankFile = None,
     bank_val_images: BankFile = None,
@@ -126,7 +127,8 @@ def evaluate_model(
         with open_split(data, split.value, {key: value for key, value in given.items() if value}) as chosen:
             towers = factory.open_model(model, pretrained).to(encoding.pick_device(device))
             prompt = evaluation.PROMPTS[protocol.value] if prompt is None else prompt
-            found = evaluation.evaluate_model(towers, chosen, protocol.value, prompt, local_weight)
+            named: Any = protocol.value  # one of evaluation.Protocol
+            found = evaluation.evaluate_model(towers, chosen, named, prompt, local_weight)
         result = {"model": model, "pretrained": pretrained, "data": data, "split": split.value, **found}
         result |= published.beside(result, benchmark or published.benchmark_of(Path(data).name))
         typer.echo(published.as_text(result), err=True)
@@ -185,7 +187,7 @@ def restore_lock() -> None:
     with errors_for_people("restore-lock"), lock.dvc_is_idle() as idle:
         if not idle:
             raise IebakerError("DVC is running and may be writing dvc.lock; wait for its end")
-        for line in lock.restore() or [f"{lock.LOCK} is whole"]:
+        for line in lock.restore() or [f"{LOCK} is whole"]:
             typer.echo(line)
 
 

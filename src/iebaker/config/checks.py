@@ -21,7 +21,7 @@ CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".npz")
 BRINGS_ITS_WEIGHTS = ("hf-hub:", "local-dir:")
 
 
-def check_all(params: Any) -> dict[str, Any]:
+def check_all(params: dict[str, Any]) -> dict[str, Any]:
     """params.yaml as plain data, if every training that it defines could be configured.
 
     Raises:

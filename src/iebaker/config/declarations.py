@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from iebaker.config.params import ArchiveParams, EvaluationConfig, Section, TrainingConfig, parse
+from iebaker.config.params import ArchiveParams, EvaluationConfig, TrainingConfig, parse
+from iebaker.config.section import Section
 from iebaker.errors import IebakerError
 
 NAME = r"^\w[\w.-]*$"  # of what becomes a folder
@@ -81,7 +82,7 @@ SWITCHES = (("eba", "scheme"), ("ker", "enabled"), ("sar", "method"))
 UNLAYERED = (("sar", "bank_size"),)
 
 
-def check(params: Any) -> dict[str, Any]:
+def check(params: dict[str, Any]) -> dict[str, Any]:
     """params.yaml as plain data, if it declares what it selects.
 
     Raises:
@@ -132,7 +133,7 @@ def resolve(params: Mapping[str, Any], corpus: str, variant: str) -> tuple[Train
     evaluation = {section: values.pop(section) for section in EvaluationConfig.model_fields}
     where = f"{corpus}/{variant}"
     training = parse(TrainingConfig, {"corpus": corpus, "variant": variant, **values}, where)
-    unused = {}
+    unused: dict[str, None] = {}
     if training.eba and training.eba.scheme == "none":
         unused["eba"] = None
     if training.ker and not training.ker.enabled:
@@ -174,7 +175,7 @@ def _layers(params: Mapping[str, Any], corpus: str) -> dict[str, Overlay]:
     """By its place in params.yaml: the recipe of a corpus, if it names one, and the corpus itself."""
     require_defined(params, "corpus", corpus)
     definition = parse(CorpusDefinition, params["corpus"][corpus], f"corpus.{corpus}")
-    named = {f"corpus.{corpus}": definition}
+    named: dict[str, Overlay] = {f"corpus.{corpus}": definition}
     if definition.recipe:
         require_defined(params, "recipes", definition.recipe)
         recipe = parse(Overlay, params["recipes"][definition.recipe] or {}, f"recipes.{definition.recipe}")

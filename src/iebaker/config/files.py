@@ -5,7 +5,8 @@ from pathlib import Path
 import yaml
 
 from iebaker.atomic import write_text
-from iebaker.config.params import EvaluationConfig, Section, TrainingConfig, parse
+from iebaker.config.params import EvaluationConfig, TrainingConfig, parse
+from iebaker.config.section import Section
 
 TRAINING_FILE = "training.yaml"
 EVALUATION_FILE = "evaluation.yaml"

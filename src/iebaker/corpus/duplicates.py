@@ -47,7 +47,7 @@ def close_hashes(left: np.ndarray, right: np.ndarray, max_distance: int = MAX_DI
 
 def equal_captions(left: pd.DataFrame, right: pd.DataFrame) -> np.ndarray:
     """All pairs of images of different benchmarks with equal caption sets: (P, 3) like `close_hashes`, distance -1."""
-    places: dict[frozenset, list[int]] = {}
+    places: dict[frozenset[str], list[int]] = {}
     for index, captions in enumerate(right["captions"]):
         places.setdefault(captions, []).append(index)
     names = left["benchmark"].to_numpy(), right["benchmark"].to_numpy()

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from iebaker.metrics.ceiling import caption_ceiling
 LISTED_PAIRS = 50
 
 
-def audit(manifests: dict[str, pd.DataFrame], members: dict[str, list[str]]) -> dict:
+def audit(manifests: dict[str, pd.DataFrame], members: dict[str, list[str]]) -> dict[str, Any]:
     """The report on all benchmarks and corpora, ready for JSON.
 
     Args:
@@ -60,7 +61,7 @@ def by_split(manifest: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(split, rows) for split, rows in parts if len(rows)]
 
 
-def duplicates_by_split(images: pd.DataFrame) -> dict[str, dict]:
+def duplicates_by_split(images: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Near-duplicate pairs of one benchmark, within each split ("test") and across splits ("train-test")."""
     pairs = near_duplicates(images, images)
     pairs = pairs[pairs["left"] < pairs["right"]]
@@ -75,7 +76,7 @@ def duplicates_by_split(images: pd.DataFrame) -> dict[str, dict]:
     }
 
 
-def describe_pairs(left: pd.DataFrame, right: pd.DataFrame, pairs: pd.DataFrame) -> dict:
+def describe_pairs(left: pd.DataFrame, right: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
     """Count pairs by rule, and list the nearest with names and splits, at most LISTED_PAIRS."""
     shown = pairs.sort_values(["distance", "left", "right"]).head(LISTED_PAIRS)
     listed = [
@@ -120,7 +121,7 @@ def split_ceiling(rows: pd.DataFrame) -> dict[str, float]:
     return caption_ceiling(rows["caption"].tolist(), image_of_text)
 
 
-def corpus_view(manifests: dict[str, pd.DataFrame]) -> dict:
+def corpus_view(manifests: dict[str, pd.DataFrame]) -> dict[str, Any]:
     """What the members of one corpus lose when they are trained together, every dropped image listed."""
     dropped = offenders(manifests)
     view = {}

@@ -87,4 +87,4 @@ class RawFiles:
     def open(self, name: str) -> BinaryIO:
         """One file for random access; a packed one is held in memory."""
         archive, member = self._places[name]
-        return io.BytesIO(self.read(name)) if archive else open(self.folder / member, "rb")
+        return io.BytesIO(self.read(name)) if archive else (self.folder / member).open("rb")

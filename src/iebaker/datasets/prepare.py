@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import imagehash
 import numpy as np
@@ -32,7 +33,7 @@ CHUNK = 256
 UNREADABLE = (*UNPACKING_ERRORS, *images.UNREADABLE)
 
 
-def prepare(raw: Path, params: BenchmarkParams, destination: Path) -> dict:
+def prepare(raw: Path, params: BenchmarkParams, destination: Path) -> dict[str, Any]:
     """Decode every image once and write the benchmark in the form that loading wants.
 
     Writes `manifest.parquet` (see `manifest.SCHEMA`), `pixels.npy` ((N, S, S, 3) uint8 RGB, S = `image_size`) and
@@ -148,7 +149,7 @@ def build_manifest(images: list[ImageRecord], hashes: list[int]) -> pd.DataFrame
 
 def summarise(
     table: pd.DataFrame, exclusions: list[Exclusion], pixels_sha256: str, acquired: origin.Origin | None
-) -> dict:
+) -> dict[str, Any]:
     """Counts per split, every exclusion, the checksums of the manifest's content and of the pixels, and the origin."""
     counts = table.groupby("split").agg(images=("image_id", "nunique"), captions=("caption_id", "size"))
     return {

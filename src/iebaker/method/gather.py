@@ -19,8 +19,8 @@ def gathered(values: Tensor) -> Tensor:
     if processes() == 1:
         return values
     # open_clip gathers two tensors at a time
-    rows, _ = open_clip.loss.gather_features(values, values.new_zeros(1), gather_with_grad=True)
+    rows: Tensor = open_clip.loss.gather_features(values, values.new_zeros(1), gather_with_grad=True)[0]
     if rows.requires_grad:
         # a transposed gradient, as a loss over columns gives it, is exchanged wrongly by gloo
-        rows.register_hook(Tensor.contiguous)
+        rows.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]  # torch does not type it
     return rows

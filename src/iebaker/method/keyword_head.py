@@ -54,7 +54,8 @@ class KeywordHead(nn.Module):
         """
         patches = self.ln_pre_i(image_tokens)
         fused, _ = self.cross_attn(self.ln_pre_t(masked_text_tokens), patches, patches, need_weights=False)
-        return self.ln_post(self.cross_modal_transformer(fused, attn_mask=self._attention_mask(padding)))
+        informed: Tensor = self.ln_post(self.cross_modal_transformer(fused, attn_mask=self._attention_mask(padding)))
+        return informed
 
     def forward(
         self, masked_text_tokens: Tensor, image_tokens: Tensor, masked: Tensor, padding: Tensor | None = None
@@ -70,7 +71,8 @@ class KeywordHead(nn.Module):
         Returns:
             (n, V), the n masked positions in row-major order; n may be 0.
         """
-        return self.mlm_head(self.fuse(masked_text_tokens, image_tokens, padding)[masked])
+        scores: Tensor = self.mlm_head(self.fuse(masked_text_tokens, image_tokens, padding)[masked])
+        return scores
 
     def _attention_mask(self, padding: Tensor | None) -> Tensor | None:
         """(B * heads, L, L), added to the attention's logits: minus infinity in the columns of padding."""
@@ -91,5 +93,5 @@ class KeywordHead(nn.Module):
         for block in blocks:
             nn.init.normal_(block.mlp.c_fc.weight, std=hidden)
             nn.init.normal_(block.mlp.c_proj.weight, std=residual)
-        nn.init.normal_(self.mlm_head.dense.weight, std=hidden)
-        nn.init.normal_(self.mlm_head.fc.weight, std=residual)
+        nn.init.normal_(self.mlm_head.get_parameter("dense.weight"), std=hidden)
+        nn.init.normal_(self.mlm_head.get_parameter("fc.weight"), std=residual)

@@ -56,7 +56,7 @@ class KeywordMasker:
         for row, caption in enumerate(distinct):
             for number, positions in enumerate(find(tokenizer, caption, vocabulary), start=1):
                 self._occurrence[row, positions] = number
-        used = self._token_ids[self._occurrence > 0].unique()
+        used = torch.unique(self._token_ids[self._occurrence > 0])
         if len(used) == 0:
             raise IebakerError(
                 f"none of the {len(distinct)} captions contains any of the {len(vocabulary)} keywords; mine the "

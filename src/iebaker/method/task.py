@@ -1,12 +1,12 @@
 """One batch of pairs: towers, similarities, elimination, losses (method: Objective)."""
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from iebaker.config.params import TrainingConfig
+from iebaker.config.params import KerParams, TrainingConfig
 from iebaker.method import objective, similarity
 from iebaker.method.eba import Elimination
 from iebaker.method.gather import gathered, processes
@@ -54,8 +54,8 @@ class Batch(NamedTuple):
         images, texts = _split(self.images, size), _split(self.texts, size)
         masked: list[MaskedCaptions | None] = [None] * len(images)
         if self.masked is not None:
-            positions = self.masked.positions.split(size)
-            classes = self.masked.classes.split([int(part.sum()) for part in positions])
+            positions = torch.split(self.masked.positions, size)
+            classes = torch.split(self.masked.classes, [int(part.sum()) for part in positions])
             parts = zip(_split(self.masked.texts, size), positions, classes, strict=True)
             masked = [MaskedCaptions(*part, self.masked.of) for part in parts]
         seeds = [self.seed + SEEDS * piece for piece in range(len(images))]
@@ -65,13 +65,13 @@ class Batch(NamedTuple):
 class Features(NamedTuple):
     """What the similarities of B pairs are made of, or the gradients of a loss with respect to it.
 
-    Tokens are None where no local similarity is wanted.
+    There is no token (L is 0) where no local similarity is wanted.
     """
 
     image: Tensor
-    image_tokens: Tensor | None
+    image_tokens: Tensor
     text: Tensor
-    text_tokens: Tensor | None
+    text_tokens: Tensor
 
 
 class RetrievalTask(nn.Module):
@@ -114,9 +114,8 @@ class RetrievalTask(nn.Module):
 
     def features(self, images: TowerOutput, texts: TowerOutput) -> Features:
         """What `compare` reads of the towers' output."""
-        if not self.config.local.loss:
-            return Features(images.pooled, None, texts.pooled, None)
-        return Features(images.pooled, images.tokens, texts.pooled, texts.tokens)
+        tokens = None if self.config.local.loss else 0
+        return Features(images.pooled, images.tokens[:, :tokens], texts.pooled, texts.tokens[:, :tokens])
 
     def compare(self, features: Features, padding: Tensor) -> dict[str, Tensor]:
         """The retrieval loss over the pairs of all processes, each of which compares its captions with all images.
@@ -147,7 +146,7 @@ class RetrievalTask(nn.Module):
         loss = objective.retrieval_loss(global_values, local_values, keep_global, keep_local, self.scale, local.loss)
         record = {"global": positives[0], "dropped_global": ~keep_global, "loss_retrieval": loss}
         if local_values is not None:
-            record |= {"local": positives[1], "dropped_local": ~keep_local}
+            record |= {"local": local_values.diagonal(), "dropped_local": ~keep_local}
         return record
 
     def _losses(self, batch: Batch, gradients: Features | None) -> dict[str, Tensor]:
@@ -156,12 +155,13 @@ class RetrievalTask(nn.Module):
             record = self.compare(self.features(images, texts), texts.padding)
         else:
             parts = zip(self.features(images, texts), gradients, strict=True)
-            products = [(values.float() * wanted).sum() for values, wanted in parts if wanted is not None]
-            record = {"loss_retrieval": torch.stack(products).sum()}
+            record = {
+                "loss_retrieval": torch.stack([(values.float() * wanted).sum() for values, wanted in parts]).sum()
+            }
         loss = record["loss_retrieval"]
         if batch.masked is not None:
             record["loss_keywords"] = self._keyword_loss(batch.masked, images, batch.seed + 2)
-            loss = loss + self.config.ker.weight * record["loss_keywords"]
+            loss = loss + cast(KerParams, self.config.ker).weight * record["loss_keywords"]
         return {"loss": loss, **record}
 
     def _keyword_loss(self, masked: MaskedCaptions, images: TowerOutput, seed: int) -> Tensor:
@@ -169,7 +169,7 @@ class RetrievalTask(nn.Module):
         texts = self.model.text(masked.texts, seed)
         positions = masked.positions[:, : texts.tokens.shape[1]]
         padding = texts.padding if self.config.local.mask_padding else None
-        scores = self.keyword_head(texts.tokens, images.tokens, positions, padding)
+        scores = cast(KeywordHead, self.keyword_head)(texts.tokens, images.tokens, positions, padding)
         share = processes() * len(masked.classes) / max(masked.of, 1)
         return share * objective.keyword_loss(scores, masked.classes)
 
@@ -180,5 +180,5 @@ class RetrievalTask(nn.Module):
 
 def _split(inputs: Tensor | Trunk, size: int) -> list[Tensor | Trunk]:
     if isinstance(inputs, Trunk):
-        return [Trunk(*parts) for parts in zip(*(values.split(size) for values in inputs), strict=True)]
-    return list(inputs.split(size))
+        return [Trunk(*parts) for parts in zip(*(torch.split(values, size) for values in inputs), strict=True)]
+    return list(torch.split(inputs, size))

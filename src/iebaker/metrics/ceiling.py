@@ -59,4 +59,5 @@ def tied_ceiling(captions: Sequence[str], image_of_text: np.ndarray) -> dict[str
 
 def _pair_of_text(repeats: _Repeats) -> np.ndarray:
     key = repeats.string * (int(repeats.owner.max()) + 1) + repeats.image
-    return np.searchsorted(key, repeats.identity * (int(repeats.owner.max()) + 1) + repeats.owner)
+    places: np.ndarray = np.searchsorted(key, repeats.identity * (int(repeats.owner.max()) + 1) + repeats.owner)
+    return places

@@ -23,7 +23,8 @@ def image_contributions(hits: Hits, image_of_text: np.ndarray) -> np.ndarray:
     weighted by their number where images differ in it.
     """
     texts = _captions_sum(hits.text_to_image.mean(axis=1), image_of_text)
-    return 50 * (hits.image_to_text.mean(axis=1) + texts * len(hits.image_to_text) / len(hits.text_to_image))
+    images: np.ndarray = hits.image_to_text.mean(axis=1)
+    return 50 * (images + texts * len(hits.image_to_text) / len(hits.text_to_image))
 
 
 def bootstrap_interval(
@@ -69,8 +70,8 @@ def permutation_test(differences: np.ndarray, seed: int = 0) -> float:
         flips = generator.integers(2, size=(rows, len(differences)), dtype=np.int8)
         sums = differences.sum() - 2 * (flips @ differences)
         # sums that differ only by rounding are equal
-        reached += np.count_nonzero(np.abs(sums) >= observed - 1e-9 * np.abs(differences).sum())
-    return (1 + int(reached)) / (1 + RESAMPLES)
+        reached += int(np.count_nonzero(np.abs(sums) >= observed - 1e-9 * np.abs(differences).sum()))
+    return (1 + reached) / (1 + RESAMPLES)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -126,7 +127,9 @@ def _times_drawn(generator: np.random.Generator, rows: int, images: int) -> np.n
 
 def _drawn_mean(generator: np.random.Generator, of_seed: np.ndarray) -> np.ndarray:
     """(rows,) mean over as many trainings as there are, drawn with replacement from the columns of each row."""
-    return np.take_along_axis(of_seed, generator.integers(of_seed.shape[1], size=of_seed.shape), axis=1).mean(axis=1)
+    drawn = generator.integers(of_seed.shape[1], size=of_seed.shape)
+    means: np.ndarray = np.take_along_axis(of_seed, drawn, axis=1).mean(axis=1)
+    return means
 
 
 def _interval(resampled: list[np.ndarray]) -> Interval:

@@ -5,13 +5,15 @@ tower's own; the tokens take the same way through norm and projection, position 
 modules: weights stay under open_clip's names.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from torch import Tensor, nn
 
 from iebaker.errors import IebakerError
 from iebaker.model.compat import open_clip
+
+Foreign = Any  # a module of open_clip or timm: to nn.Module, every attribute is a Tensor | Module
 
 
 class Trunk(NamedTuple):
@@ -44,6 +46,16 @@ class Adapter(Protocol):
         """The parameters that still train while the trunk is locked."""
 
 
+class TextAdapter(Adapter, Protocol):
+    """An adapter of captions.
+
+    Attributes:
+        ignores_padding: whether tokens and pooled vector are the same with and without padding behind them.
+    """
+
+    ignores_padding: bool
+
+
 class TokensMissing(IebakerError):
     """A tower whose tokens have no place in the joint space: only its pooled vector can be compared."""
 
@@ -51,7 +63,7 @@ class TokensMissing(IebakerError):
 class VisionTransformer:
     """ViT of CLIP: tokens are the patches without the class token (with CoCa: the pooling queries)."""
 
-    def __init__(self, visual: nn.Module) -> None:
+    def __init__(self, visual: Foreign) -> None:
         if visual.attn_pool is not None and visual.attn_pool_contrastive is not None:
             raise TokensMissing(f"attentional_pool={visual.attn_pool_type!r} has no joint projection")
         if visual.pool_type == "none":
@@ -68,7 +80,7 @@ class VisionTransformer:
     def head(self, pooled: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         return pooled @ self.visual.proj, tokens @ self.visual.proj
 
-    def trunk_module(self) -> nn.Module:
+    def trunk_module(self) -> Foreign:
         return self.visual
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
@@ -84,7 +96,7 @@ class ResNet:
 
     pools_in_head = True
 
-    def __init__(self, visual: nn.Module) -> None:
+    def __init__(self, visual: Foreign) -> None:
         self.visual = visual
 
     def trunk(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,11 +115,11 @@ class ResNet:
         placed = tokens + pool.positional_embedding[1:].to(tokens.dtype)
         return attended, pool.c_proj(pool.v_proj(placed))
 
-    def trunk_module(self) -> nn.Module:
+    def trunk_module(self) -> Foreign:
         return self.visual
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
-        return self.visual.attnpool.parameters()
+        yield from self.visual.attnpool.parameters()
 
 
 class Timm:
@@ -116,7 +128,7 @@ class Timm:
     So norms behind the pooling, hidden layers and attention pools need no case of their own.
     """
 
-    def __init__(self, visual: nn.Module) -> None:
+    def __init__(self, visual: Foreign) -> None:
         self.visual = visual
         self.model = visual.trunk
         self.prefix = getattr(self.model, "num_prefix_tokens", 0)
@@ -148,7 +160,7 @@ class Timm:
         classifier, projection = self.model.get_classifier(), self.visual.head
         return projection(classifier(pooled)), projection(classifier(tokens))
 
-    def trunk_module(self) -> nn.Module:
+    def trunk_module(self) -> Foreign:
         return self.model
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
@@ -160,7 +172,7 @@ class Timm:
 class TextTransformer:
     """CLIP's text transformer: tokens through the final norm and the text projection; also SigLIP's and CoCa's."""
 
-    def __init__(self, text: nn.Module) -> None:
+    def __init__(self, text: Foreign) -> None:
         if text.pool_type == "none" and text.cls_emb is None:
             raise IebakerError(
                 "text_cfg.pool_type 'none' gives no pooled vector; use 'argmax', 'eos', 'first' or 'last'"
@@ -189,7 +201,7 @@ class TextTransformer:
             return projection(pooled), projection(tokens)
         return pooled @ projection, tokens @ projection
 
-    def trunk_module(self) -> nn.Module:
+    def trunk_module(self) -> Foreign:
         return self.text
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
@@ -206,7 +218,7 @@ class HuggingFaceText:
     # padding is masked in the attention and in the pooler
     ignores_padding = True
 
-    def __init__(self, text: nn.Module) -> None:
+    def __init__(self, text: Foreign) -> None:
         self.text = text
 
     def trunk(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -217,11 +229,11 @@ class HuggingFaceText:
     def head(self, pooled: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         return self.text.proj(pooled), self.text.proj(tokens)
 
-    def trunk_module(self) -> nn.Module:
+    def trunk_module(self) -> Foreign:
         return self.text.transformer
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
-        return self.text.proj.parameters()
+        yield from self.text.proj.parameters()
 
 
 class PooledOnly:
@@ -229,7 +241,7 @@ class PooledOnly:
 
     ignores_padding = False
 
-    def __init__(self, tower: nn.Module, reason: str) -> None:
+    def __init__(self, tower: Foreign, reason: str) -> None:
         self.tower, self.reason = tower, reason
 
     def trunk(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -241,18 +253,26 @@ class PooledOnly:
     def head(self, pooled: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         return pooled, tokens
 
-    def trunk_module(self) -> nn.Module:
+    def trunk_module(self) -> Foreign:
         return self.tower
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
         return iter(())
 
 
-IMAGE_ADAPTERS = {"VisionTransformer": VisionTransformer, "ModifiedResNet": ResNet, "TimmModel": Timm}
-TEXT_ADAPTERS = {"TextTransformer": TextTransformer, "HFTextEncoder": HuggingFaceText}
+AnyAdapter = TypeVar("AnyAdapter", bound=Adapter)
+IMAGE_ADAPTERS: dict[str, Callable[[Foreign], Adapter]] = {
+    "VisionTransformer": VisionTransformer,
+    "ModifiedResNet": ResNet,
+    "TimmModel": Timm,
+}
+TEXT_ADAPTERS: dict[str, Callable[[Foreign], TextAdapter]] = {
+    "TextTransformer": TextTransformer,
+    "HFTextEncoder": HuggingFaceText,
+}
 
 
-def adapt(tower: nn.Module, adapters: dict[str, type]) -> Adapter:
+def adapt(tower: Foreign, adapters: dict[str, Callable[[Foreign], AnyAdapter]]) -> AnyAdapter | PooledOnly:
     """The adapter of `tower`'s family; `PooledOnly` where its tokens have no place in the joint space.
 
     Raises:

@@ -28,9 +28,9 @@ def import_torchvision() -> Any:
         if MISSING_OPERATOR not in str(error):
             raise
     # only now: declaring them where the real operators load aborts the process
-    library = torch.library.Library("torchvision", "DEF")
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]  # torch does not type it
     for schema in SCHEMAS:
-        library.define(schema)
+        library.define(schema)  # type: ignore[no-untyped-call]  # nor this
     _libraries.append(library)
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
         del sys.modules[name]

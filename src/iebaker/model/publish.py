@@ -50,7 +50,7 @@ def model_card(name: str, description: Mapping[str, Any], metrics: Mapping[str, 
     """The card in the hub's format: what the model is, was trained on, reaches, and how it is used."""
     environment = Environment(
         loader=PackageLoader("iebaker.model"), trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined,
-        keep_trailing_newline=True, autoescape=False,
+        keep_trailing_newline=True, autoescape=False,  # noqa: S701 - Markdown
     )  # fmt: skip
     measured = [
         (benchmark, split, values)
@@ -71,8 +71,7 @@ def model_card(name: str, description: Mapping[str, Any], metrics: Mapping[str, 
 def _row(benchmark: str, split: str, values: Mapping[str, Any]) -> str:
     plain, reranked = values["plain"], values.get("sar")
     cells = [benchmark, split, f"{plain['mR']:.2f} [{plain['mR_low']:.2f}, {plain['mR_high']:.2f}]"]
-    for direction in ("i2t", "t2i"):
-        cells.append(" / ".join(f"{plain[f'{direction}_R@{rank}']:.2f}" for rank in RANKS))
+    cells += [" / ".join(f"{plain[f'{way}_R@{rank}']:.2f}" for rank in RANKS) for way in ("i2t", "t2i")]
     mark = " (transductive)" if reranked and reranked["transductive"] else ""
     cells.append(f"{reranked['mR']:.2f}{mark}" if reranked else "")
     return " | ".join(cells)

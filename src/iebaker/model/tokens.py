@@ -37,7 +37,7 @@ class Tokenizer:
         self.wrapped = tokenizer
         self._known: dict[str, torch.Tensor] = {}
         self.context_length: int = tokenizer.context_length
-        self._hugging_face = getattr(tokenizer, "tokenizer", None)
+        self._hugging_face: Any = getattr(tokenizer, "tokenizer", None)
         if self._hugging_face is None:
             self.pad_id, self.end_id = 0, tokenizer.eot_token_id
             self.special_ids = frozenset({0, tokenizer.sot_token_id, tokenizer.eot_token_id})
@@ -72,14 +72,15 @@ class Tokenizer:
         if self._hugging_face.mask_token_id is None:
             name = type(self._hugging_face).__name__
             raise IebakerError(f"{name} has no mask token, which ker.enabled=true needs; set ker.enabled=false")
-        return self._hugging_face.mask_token_id
+        return int(self._hugging_face.mask_token_id)
 
     def padding(self, token_ids: torch.Tensor) -> torch.Tensor:
         """True where (B, L) `token_ids` are padding; start, words and end token are False."""
         ends = token_ids == self.end_id
         # only after an end token: CLIP pads with 0, which is also the id of an exclamation mark
         after_end = ends.cumsum(dim=1) - ends.long() > 0
-        return after_end & (token_ids == self.pad_id)
+        padding: torch.Tensor = after_end & (token_ids == self.pad_id)
+        return padding
 
     def token_words(self, caption: str) -> list[tuple[str, list[int]]]:
         """The words of `caption` with the positions of their tokens in `tokenizer([caption])[0]`.

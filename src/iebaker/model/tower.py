@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import nullcontext
 from itertools import chain
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -51,7 +51,10 @@ class Reader(Protocol):
         """(B, positions) bool, True at tokens that are padding."""
 
 
-class Tower(nn.Module):
+AnyReader = TypeVar("AnyReader", bound=Reader)
+
+
+class Tower(nn.Module, Generic[AnyReader]):
     """One side of the model: head(trunk(inputs)), the head being the projection into the joint space.
 
     A frozen trunk runs in eval mode and without gradients, so its output can be kept for later batches.
@@ -64,7 +67,7 @@ class Tower(nn.Module):
         feature_dropout: share of a kept trunk's features that is zeroed in training; heads on fixed features overfit.
     """
 
-    def __init__(self, body: nn.Module, adapter: Adapter, reader: Reader, identity: str) -> None:
+    def __init__(self, body: nn.Module, adapter: Adapter, reader: AnyReader, identity: str) -> None:
         """Wrap a tower of open_clip.
 
         Args:
@@ -91,9 +94,9 @@ class Tower(nn.Module):
             items: for the image tower (S, S, 3) arrays, PIL images, files; for the text tower strings or token ids.
         """
         if self._kept is not None:
-            rows = [self._row_of.get(key) for key in self.reader.keys(items)]
-            if None not in rows:
-                return self._kept_rows(rows)
+            keys = self.reader.keys(items)
+            if all(key in self._row_of for key in keys):
+                return self._kept_rows(self._kept, [self._row_of[key] for key in keys])
         return self.reader.inputs(items, self.device)
 
     def forward(self, inputs: Tensor | Trunk, seed: int | None = None) -> TowerOutput:
@@ -129,7 +132,7 @@ class Tower(nn.Module):
         self.frozen = True
         self.train(self.training)
 
-    def train(self, mode: bool = True) -> "Tower":
+    def train(self, mode: bool = True) -> Self:
         """Training mode for all but a frozen trunk, whose batch norm and dropout must rest."""
         super().train(mode)
         if self.frozen:
@@ -177,11 +180,11 @@ class Tower(nn.Module):
         for name, values in chain(self.body.named_parameters(), self.body.named_buffers()):
             if id(values) not in heads:
                 digest.update(name.encode())
-                digest.update(values.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+                digest.update(values.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         return digest.digest()
 
-    def _kept_rows(self, rows: Sequence[int]) -> Trunk:
-        pooled, tokens, padding = (values[rows] for values in self._kept)
+    def _kept_rows(self, kept: Trunk, rows: Sequence[int]) -> Trunk:
+        pooled, tokens, padding = (values[rows] for values in kept)
         if self.reader.trim and padding.shape[1]:
             longest = int((~padding).sum(1).max())
             tokens, padding = tokens[:, :longest], padding[:, :longest]

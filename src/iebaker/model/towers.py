@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from iebaker import images
 from iebaker.errors import IebakerError
-from iebaker.model.adapters import IMAGE_ADAPTERS, TEXT_ADAPTERS, PooledOnly, adapt
+from iebaker.model.adapters import IMAGE_ADAPTERS, TEXT_ADAPTERS, Foreign, PooledOnly, adapt
 from iebaker.model.augment import Crops
 from iebaker.model.preprocess import Preprocess
 from iebaker.model.tokens import Tokenizer
@@ -46,7 +46,8 @@ class PixelReader:
             item = images.open_image(Path(item))
         if isinstance(item, Image.Image):
             return np.asarray(images.square(item.convert("RGB"), self.preprocess.size))
-        return getattr(item, "pixels", item)
+        pixels: np.ndarray = getattr(item, "pixels", item)
+        return pixels
 
     def padding(self, inputs: Tensor, positions: int) -> Tensor:
         """An image has none."""
@@ -104,7 +105,7 @@ class RetrievalModel(nn.Module):
     """
 
     def __init__(
-        self, clip: nn.Module, tokenizer: Tokenizer, preprocess: Preprocess, name: str, config: dict[str, Any]
+        self, clip: Foreign, tokenizer: Tokenizer, preprocess: Preprocess, name: str, config: dict[str, Any]
     ) -> None:
         """Wrap `clip`, open_clip's model with separate text tower (`force_custom_text`), built from `config`.
 
@@ -120,13 +121,14 @@ class RetrievalModel(nn.Module):
         text = adapt(clip.text, TEXT_ADAPTERS)
         self.image = Tower(clip.visual, adapt(clip.visual, IMAGE_ADAPTERS), PixelReader(preprocess), identity)
         self.text = Tower(clip.text, text, TokenReader(tokenizer, text.ignores_padding), identity)
+        self._ignores_padding = text.ignores_padding
         self.read(tokens=self.has_tokens)
         self._clip = (clip,)  # in a tuple: its parameters are those of the towers, and no others
         # convolutions on the CPU are a quarter faster so
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not declared
 
     @property
-    def clip(self) -> nn.Module:
+    def clip(self) -> Foreign:
         """The wrapped open_clip model."""
         return self._clip[0]
 
@@ -162,7 +164,7 @@ class RetrievalModel(nn.Module):
                 f"{self.name} has no local tokens: {self.tokens_missing}; set local.loss=0 and ker.enabled=false"
             )
         self.image.with_tokens = self.text.with_tokens = tokens
-        self.text.reader.trim = trim and self.text.adapter.ignores_padding
+        self.text.reader.trim = trim and self._ignores_padding
 
     def parameter_groups(self, lr: float, head_lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """What trains, as groups for AdamW: trunks at `lr`, heads at `head_lr` (0: `lr` too)."""

@@ -146,7 +146,9 @@ def changes(repo: "Repo", before: Side, here: Side, tolerance: float, only: Coll
                 if (values := _pair(base[benchmark], now[benchmark], split, ranking))
             }
             fell = any(values[1]["mR"] < values[0]["mR"] for values in pairs.values())
-            sides = [side.hits(repo, file, benchmark) for side in (before, here)] if fell else [None, None]
+            sides: list[Behind | None] = (
+                [side.hits(repo, file, benchmark) for side in (before, here)] if fell else [None, None]
+            )
             for (split, ranking), (old, new) in pairs.items():
                 change = Change(str(file), benchmark, split, ranking, old["mR"], new["mR"])
                 yield _judged(change, old, sides, tolerance) if new["mR"] < old["mR"] else change
@@ -170,7 +172,9 @@ def _paired(sides: list[Behind | None], split: str, ranking: str) -> tuple[float
     if len(found) < 2:
         return None
     (old, owners), (new, owners_now) = found
-    if not old or not new or len(old) != len(new) or not np.array_equal(owners, owners_now):
+    if owners is None or owners_now is None or not np.array_equal(owners, owners_now):
+        return None
+    if not old or not new or len(old) != len(new):
         return None
     difference = compare(old, {"here": new}, owners)["here"]
     return difference["low"], difference["high"]

@@ -55,8 +55,8 @@ def parse(content: bytes) -> dict[str, Any]:
     if re.search(rb"^(<{7}|>{7}) ", content, re.MULTILINE):
         raise IebakerError("has git's conflict markers")
     try:
-        data = yaml.load(content.decode("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        return COMPILED_LOCKFILE_SCHEMA(data).get("stages", {})
+        data = yaml.load(content.decode("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe
+        return dict(COMPILED_LOCKFILE_SCHEMA(data).get("stages", {}))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise IebakerError("is cut off or garbled") from error
     except Invalid as error:

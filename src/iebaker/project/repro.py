@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from iebaker.errors import IebakerError
+from iebaker.layout import LOCK
 from iebaker.project import lock
 from iebaker.project.parameters import load_params
 from iebaker.project.prune import prune
@@ -50,7 +51,7 @@ def repro(arguments: Sequence[str], say: Say) -> int:
         if ended_by:
             kept = lock.read_lock()
             new = f", {len(kept.keys() - before)} of them new" if kept.keys() - before else ""
-            say(f"interrupted; {lock.LOCK} keeps {len(kept)} stages{new}; the same command goes on from there")
+            say(f"interrupted; {LOCK} keeps {len(kept)} stages{new}; the same command goes on from there")
         return 128 + ended_by if ended_by else status
 
 

@@ -149,7 +149,8 @@ def _cached(repo: "Repo", folder_hash: str | None, name: str) -> Path | None:
         return None
     cache = repo.cache.local
     try:
-        for key, _, file_hash in load(cache, HashInfo("md5", folder_hash)):
+        tree: Any = load(cache, HashInfo("md5", folder_hash))  # of a folder; of a file it would be a HashFile
+        for key, _, file_hash in tree:
             path = Path(cache.oid_to_path(file_hash.value))
             if key == (name,) and path.exists():
                 return path.absolute()

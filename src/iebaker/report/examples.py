@@ -158,7 +158,8 @@ class Rankings:
             outcome,
             self._image(query) if self.image_query else None,
             None if self.image_query else self._caption(query),
-            *(self._top(query, scores[0]) for scores in (before, after)),
+            self._top(query, before[0]),
+            self._top(query, after[0]),
             *("–".join(dict.fromkeys(str(rank[0]) for rank in ranks(scores, own))) for scores in (before, after)),
         )
 

@@ -93,7 +93,8 @@ def elimination(table: pd.DataFrame, path: Path) -> None:
     similarities = table["similarity"].unique()
     known = table["auroc"].notna().any()
     with style.figure(path, 9, 8.9 if known else 3.4) as drawing:
-        axes = np.reshape(style.panels(drawing, 3 if known else 1, len(similarities)), (-1, len(similarities)))
+        panels = style.panels(drawing, 3 if known else 1, len(similarities))
+        axes = np.array(panels, dtype=object).reshape(-1, len(similarities))
         order = style.by_order(table["variant"])
         for column, similarity in enumerate(similarities):
             part = table[table["similarity"] == similarity]
@@ -205,8 +206,8 @@ def _empty(axes: Axes, why: str) -> None:
 def _curve(axes: Axes, rows: pd.DataFrame, x: str, y: str, index: int, label: str, faint: bool = False) -> None:
     """One series: the mean of rows that share x, their range shaded."""
     grouped = rows.groupby(x)[y].agg(["mean", "min", "max"])
-    look = style.line_style(index)
-    axes.plot(grouped.index, grouped["mean"], label=label, **look, **({"alpha": 0.5} if faint else {}))
+    look = style.line_style(index) | ({"alpha": 0.5} if faint else {})
+    axes.plot(grouped.index, grouped["mean"], label=label, **look)
     if not faint:
         axes.fill_between(grouped.index, grouped["min"], grouped["max"], color=look["color"], alpha=0.15, linewidth=0)
 

@@ -71,7 +71,7 @@ def cloud(folder: Path) -> list[dict[str, Any]]:
     root = top["count"].astype(float) ** 0.5
     share = (root - root.min()) / max(root.max() - root.min(), 1e-9)
     size = CLOUD_SIZES[0] + share * (CLOUD_SIZES[1] - CLOUD_SIZES[0])
-    return top.assign(size=size.round(2)).to_dict("records")
+    return list(top.assign(size=size.round(2)).to_dict("records"))
 
 
 def reranking(ablation: Path, corpus: str) -> list[dict[str, Any]]:

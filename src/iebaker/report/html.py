@@ -136,7 +136,8 @@ def studies(folder: Path) -> list[tuple[str, Markup]]:
 def figure(path: Path) -> Markup:
     """An SVG file as a data URI; ids of several figures cannot clash there."""
     text = " ".join(path.read_text().split())
-    return Markup("data:image/svg+xml,") + Markup(quote(text.replace('"', "'"), safe=" =:/;,.-()'!*?"))
+    quoted = quote(text.replace('"', "'"), safe=" =:/;,.-()'!*?")
+    return Markup("data:image/svg+xml,") + Markup(quoted)  # noqa: S704 - no character of HTML is left
 
 
 def number(value: float | None, digits: int = 2) -> str:

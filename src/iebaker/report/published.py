@@ -26,7 +26,7 @@ def published(benchmark: str, protocol: str = STRICT) -> list[dict[str, Any]]:
     """
     table = _table()
     rows = table[(table["benchmark"] == benchmark) & (table["protocol"] == protocol)].sort_values("mR", kind="stable")
-    return rows.where(rows.notna(), None).to_dict("records")
+    return list(rows.where(rows.notna(), None).to_dict("records"))
 
 
 def benchmark_of(name: str) -> str:
@@ -64,10 +64,14 @@ def as_text(result: Mapping[str, Any]) -> str:
     """What was measured, and the rows of `beside`, for the terminal."""
     measured, ties = result["metrics"]["plain"], result["decided_by_ties"]
     lines = [
-        f"{result['data']} {result['split']}, {result['protocol']}: {result['images']} images, {result['captions']} "
-        f"captions, {result['distinct_captions']} distinct, {result['left_out']} left out",
-        f"mR {measured['mR']:.2f} [{measured['mR_low']:.2f}, {measured['mR_high']:.2f}], {result['similarity']} "
-        f"similarity; ties decide {ties['image_to_text']} images and {ties['text_to_image']} captions",
+        (
+            f"{result['data']} {result['split']}, {result['protocol']}: {result['images']} images, "
+            f"{result['captions']} captions, {result['distinct_captions']} distinct, {result['left_out']} left out"
+        ),
+        (
+            f"mR {measured['mR']:.2f} [{measured['mR_low']:.2f}, {measured['mR_high']:.2f}], {result['similarity']} "
+            f"similarity; ties decide {ties['image_to_text']} images and {ties['text_to_image']} captions"
+        ),
         *(f"{way}  " + "  ".join(f"R@{k} {measured[f'{way}_R@{k}']:.2f}" for k in RANKS) for way in ("i2t", "t2i")),
     ]
     if ceiling := result["metrics"].get("ceiling"):

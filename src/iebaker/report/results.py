@@ -57,15 +57,15 @@ class CorpusResults:
 
     def metrics(self, variant: str) -> dict[str, Any]:
         """Content of reports/metrics, by benchmark."""
-        return _json(self.metrics_folder / f"{variant}.json")
+        return dict(_json(self.metrics_folder / f"{variant}.json"))
 
     def history(self, variant: str, seed: int) -> list[dict[str, Any]]:
         """One record an epoch."""
-        return _json(self.models / variant / str(seed) / "history.json")
+        return list(_json(self.models / variant / str(seed) / "history.json"))
 
     def training(self, variant: str, seed: int) -> dict[str, Any]:
         """Summary of one training: best epoch, pairs, steps."""
-        return _json(self.models / variant / str(seed) / "training.json")
+        return dict(_json(self.models / variant / str(seed) / "training.json"))
 
     def hits(self, variant: str, benchmark: str) -> dict[str, dict[str, list[Hits]]]:
         """Per split and name ("plain", "sar", ...), one Hits a seed."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -15,7 +16,7 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0,
 HATCHES = ("", "////", "\\\\\\\\", "xx", "--", "||", "++", "//")  # dots would be a thousand curves each
 INK, FAINT = "#222222", "#666666"
 
-RC = {
+RC: dict[str, Any] = {
     "svg.hashsalt": "iebaker",  # element ids would be random
     "svg.fonttype": "path",  # looks the same where DejaVu Sans is not installed
     "font.family": "DejaVu Sans",
@@ -46,25 +47,26 @@ RC = {
 @contextmanager
 def figure(path: Path, width: float, height: float) -> Iterator[Figure]:
     """A figure in the house style, `width` x `height` inches, written to `path` as SVG when the block ends."""
-    with mpl.rc_context({**mpl.rcParamsDefault, **RC}):
+    settings: dict[Any, Any] = {**mpl.rcParamsDefault, **RC}
+    with mpl.rc_context(settings):
         drawing = Figure(figsize=(width, height), layout="constrained")
         yield drawing
         # a date or the version of matplotlib would change the file without changing the picture
         drawing.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
 
 
-def panels(drawing: Figure, rows: int, columns: int, **options: object) -> list[Axes]:
+def panels(drawing: Figure, rows: int, columns: int, **options: Any) -> list[Axes]:
     """`rows` x `columns` axes, row by row."""
     return list(drawing.subplots(rows, columns, squeeze=False, **options).flat)
 
 
-def line_style(index: int) -> dict[str, object]:
+def line_style(index: int) -> dict[str, Any]:
     """Colour, marker and dashes of the `index`-th series: any one of them tells it from the others."""
     place = index % len(COLOURS)
     return {"color": COLOURS[place], "marker": MARKERS[place], "linestyle": DASHES[place]}
 
 
-def bar_style(index: int) -> dict[str, object]:
+def bar_style(index: int) -> dict[str, Any]:
     """Colour and hatch of the `index`-th kind of bar."""
     place = index % len(COLOURS)
     return {"color": COLOURS[place], "hatch": HATCHES[place]}

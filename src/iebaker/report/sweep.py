@@ -43,7 +43,7 @@ def collect(
     runs = [data for data in _finished(shown) if data.get("params") and data.get("metrics")]
     kept = {parameter, SCHEME, *FREE}
     reference = _fixed(_workspace(shown), kept) | dict(settings or {})
-    rows = []
+    rows: list[dict[str, Any]] = []
     for data in sorted(runs, key=lambda data: data["timestamp"] or ""):
         params = _params(data)
         if parameter in params and _fixed(data, kept) == reference:
@@ -88,8 +88,8 @@ def sweep_plot(table: pd.DataFrame, path: Path) -> None:
 
 
 def _curves(axes: Axes, table: pd.DataFrame, order: dict[str, int], column: str, alpha: float = 1.0) -> None:
-    for (benchmark, scheme), part in table.groupby(["benchmark", "scheme"], sort=False):
-        part, look = part.dropna(subset=column), style.line_style(order[scheme])
+    for (benchmark, scheme), rows in table.groupby(["benchmark", "scheme"], sort=False):
+        part, look = rows.dropna(subset=column), style.line_style(order[scheme])
         label = scheme if table["benchmark"].nunique() == 1 else f"{benchmark}, {scheme}"
         axes.plot(part["value"], part[column], label=label, alpha=alpha, **look)
         if column == "mR":

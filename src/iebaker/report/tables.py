@@ -1,5 +1,6 @@
 """The numbers behind every figure of the ablation, one tidy table each."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,16 @@ from iebaker.metrics.significance import compare
 from iebaker.report.results import CorpusResults
 from iebaker.retrieval.fusion import fused, scales_of
 from iebaker.retrieval.matrices import LOCAL, open_matrix
+from iebaker.retrieval.rerank.members import Direction
 
 MATRICES = ("plain", "sar")
 CURVE_RANKS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 30, 40, 50)
 LOCAL_WEIGHTS = tuple(round(0.1 * step, 1) for step in range(11))
 DIGITS = 4
-MEASURES = {"image_to_text": image_to_text_hits, "text_to_image": text_to_image_hits}
+MEASURES: dict[Direction, Callable[..., np.ndarray]] = {
+    "image_to_text": image_to_text_hits,
+    "text_to_image": text_to_image_hits,
+}
 TRAINING_COLUMNS = ("variant", "seed", "epoch", "val_mR", "loss", "loss_retrieval", "loss_keywords", "best")
 ELIMINATION_COLUMNS = (
     *("variant", "seed", "epoch", "similarity", "threshold"),
@@ -44,7 +49,8 @@ def ablation(results: CorpusResults) -> pd.DataFrame:
                 differences = compare(measured[results.reference], others, owner) if others else {}
                 for variant in results.variants:
                     summary = metrics[variant][benchmark][split][matrix]
-                    row = {"benchmark": benchmark, "split": split, "variant": variant, "matrix": matrix}
+                    row: dict[str, Any] = {"benchmark": benchmark, "split": split, "variant": variant}
+                    row["matrix"] = matrix
                     row |= {key: summary[key] for key in ("mR", "mR_std", "mR_low", "mR_high")}
                     row["seeds"] = len(measured[variant])
                     row["mR_by_seed"] = " ".join(f"{recalls(of_seed)['mR']:.2f}" for of_seed in measured[variant])
@@ -130,7 +136,7 @@ def recall_at_k(results: CorpusResults) -> pd.DataFrame:
         relevant = relevance(results.image_of_text(benchmark, split))
         items = dict(zip(("text_to_image", "image_to_text"), reversed(relevant.shape), strict=True))
         for variant in results.variants:
-            curves: dict[tuple[str, str], list[np.ndarray]] = {}
+            curves: dict[tuple[str, Direction], list[np.ndarray]] = {}
             for seed in results.seeds:
                 for matrix, scores in results.scores(variant, seed, benchmark, split).items():
                     for direction, measure in MEASURES.items():
@@ -138,7 +144,8 @@ def recall_at_k(results: CorpusResults) -> pd.DataFrame:
                         curves.setdefault((matrix, direction), []).append(100 * found)
             choices = [selection.choices for selection in results.selections(variant, benchmark)]
             for (matrix, direction), found in curves.items():
-                row = {"benchmark": benchmark, "split": split, "variant": variant, "direction": direction}
+                row: dict[str, Any] = {"benchmark": benchmark, "split": split, "variant": variant}
+                row["direction"] = direction
                 transductive = matrix == "sar" and any(of_seed[direction].transductive for of_seed in choices)
                 row["transductive"] = transductive
                 rows += [
@@ -189,4 +196,4 @@ def _histories(results: CorpusResults) -> list[tuple[str, int, list[dict[str, An
 
 def _named(comparison: dict[str, float] | None, name: str, extra: tuple[str, ...]) -> dict[str, float | None]:
     keys = {"difference": name, "low": f"{name}_low", "high": f"{name}_high", **{key: key for key in extra}}
-    return {column: comparison and comparison[key] for key, column in keys.items()}
+    return {column: comparison[key] if comparison else None for key, column in keys.items()}

@@ -82,8 +82,8 @@ def _scores(
     images = encode_images(model.image, split.images(model.preprocess.size), tokens, progress="images")
     scores = global_similarity(texts.features.pooled, images.features.pooled).numpy()
     if tokens:
-        local, sides = np.empty_like(scores), (texts.features, images.features)
-        write_local_similarity(local, *(side.tokens.numpy() for side in sides), texts.features.padding.numpy())
+        local, words, patches = np.empty_like(scores), texts.features.tokens.numpy(), images.features.tokens.numpy()
+        write_local_similarity(local, words, patches, texts.features.padding.numpy())
         scores = fuse(scores, local, 1 - local_weight, local_weight)
     require_numbers(scores, finite=True)
     return scores, texts.row

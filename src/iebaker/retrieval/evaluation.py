@@ -40,7 +40,7 @@ class VariantEvaluation:
 
     def write(self, folder: Path, benchmark: str) -> None:
         """Write `<benchmark>.npz` and `<benchmark>.sar.json`, which `read_hits` and `read_selections` read."""
-        arrays = {f"{split}/image_of_text": ids for split, ids in self.image_of_text.items()}
+        arrays: dict[str, Any] = {f"{split}/image_of_text": ids for split, ids in self.image_of_text.items()}
         for split, names in self.hits.items():
             for name, per_seed in names.items():
                 for side in Hits._fields:
@@ -65,7 +65,8 @@ def read_hits(folder: Path, benchmark: str) -> dict[str, dict[str, list[Hits]]]:
 def read_image_of_text(folder: Path, benchmark: str, split: str) -> np.ndarray:
     """(N_text,) column of each text's own image."""
     with np.load(folder / f"{benchmark}{HITS_SUFFIX}") as arrays:
-        return arrays[f"{split}/image_of_text"]
+        columns: np.ndarray = arrays[f"{split}/image_of_text"]
+    return columns
 
 
 def read_selections(folder: Path, benchmark: str) -> list[Selection]:
@@ -103,7 +104,8 @@ def evaluate_variant(folders: Mapping[int, Path], config: EvaluationConfig) -> V
             if split not in measures:
                 texts = pd.read_parquet(folder / split / "texts.parquet")
                 measures[split] = SplitMetrics(texts["image_of_text"].to_numpy(), texts["caption"].tolist())
-            scores, bank = (read(folder / split, config.fusion, scales) for read in (fused, bank_of))
+            place = (folder / split, config.fusion, scales)
+            scores, bank = fused(*place), bank_of(*place)
             _require_numbers(folder / split, scores, bank)
             if selection is None:
                 selection = select(scores, measures[split].image_of_text, config.sar, bank)

@@ -120,7 +120,7 @@ def load_bank(
     """
     if all(file is None for file in files):
         return None
-    if any(file is None for file in files):
+    if texts is None or images is None or any(file is None for file in files):
         raise IebakerError(
             "a bank needs all four of --bank-val-texts, --bank-val-images, --bank-test-texts and --bank-test-images"
         )

@@ -1,7 +1,7 @@
 """The weighted sum of global and local similarity (method: Similarity), for matrices on disk: needs no torch."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 
@@ -44,9 +44,15 @@ def scales_of(folder: Path, standardise: bool) -> Scales:
     local = open_matrix(folder, LOCAL)
     if not standardise or local is None:
         return UNSCALED
-    return Scales(*(float(np.std(values, dtype=np.float64)) for values in (open_matrix(folder, GLOBAL), local)))
+    return Scales(
+        *(float(np.std(np.asarray(values), dtype=np.float64)) for values in (open_matrix(folder, GLOBAL), local))
+    )
 
 
+@overload
+def fused(folder: Path, params: FusionParams, scales: Scales) -> np.ndarray: ...
+@overload
+def fused(folder: Path, params: FusionParams, scales: Scales, prefix: str) -> np.ndarray | None: ...
 def fused(folder: Path, params: FusionParams, scales: Scales, prefix: str = EVALUATION) -> np.ndarray | None:
     """Fused similarities, (N_text, N_image) float32; S alone where L was not trained; None without matrix."""
     global_values, local_values = open_matrix(folder, GLOBAL, prefix), open_matrix(folder, LOCAL, prefix)

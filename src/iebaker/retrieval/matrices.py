@@ -29,7 +29,8 @@ def open_matrix(folder: Path, kind: str, prefix: str = EVALUATION) -> np.ndarray
     """
     path = matrix_file(folder, kind, prefix)
     if path.exists():
-        return np.load(path, mmap_mode="r")
+        matrix: np.ndarray = np.load(path, mmap_mode="r")
+        return matrix
     if kind == GLOBAL and prefix == EVALUATION:
         raise IebakerError(f"{path} is missing; run `dvc repro export_similarity`")
     return None

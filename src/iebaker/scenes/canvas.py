@@ -8,6 +8,7 @@ used, so that the pixels depend on the seed only.
 import math
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from iebaker.scenes.geometry import FRAME, Point, convex_hull, strip
 SUPERSAMPLING = 4
 TEXTURE_SEED = 20240501
 
-Colour = tuple[int, int, int]
+Colour = tuple[int, ...]  # red, green, blue
 Choice = TypeVar("Choice")
 
 
@@ -71,7 +72,8 @@ def _noise(texture: str, size: int) -> np.ndarray:
         "dunes": [(4, 4, 0.5), (34, 9, 0.9), (128, 128, 0.4)],
     }[texture]
     generator = np.random.Generator(np.random.PCG64([TEXTURE_SEED, len(texture), octaves[-1][0], octaves[0][0]]))
-    total = sum(weight * _stretch(generator.random((rows, columns)) - 0.5, size) for rows, columns, weight in octaves)
+    grids = [weight * _stretch(generator.random((rows, columns)) - 0.5, size) for rows, columns, weight in octaves]
+    total: np.ndarray = sum(grids[1:], grids[0])
     return (total * (1 / math.sqrt(sum(weight**2 for *_, weight in octaves) / 16))).astype(np.float32)
 
 
@@ -151,7 +153,7 @@ class Canvas:
 
     def dashes(self, points: Sequence[Point], width: float, colour: Colour, on: float = 3, off: float = 3) -> None:
         """A dashed line along the straight pieces of a polyline."""
-        for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+        for (x0, y0), (x1, y1) in pairwise(points):
             length = math.hypot(x1 - x0, y1 - y0)
             for start in np.arange(0, length, on + off).tolist():
                 ends = [(x0 + (x1 - x0) * at / length, y0 + (y1 - y0) * at / length) for at in (start, start + on)]
@@ -195,8 +197,8 @@ class Canvas:
     def develop(self) -> np.ndarray:
         """The finished image, (size, size, 3) uint8: averaged down, then light, haze and sensor noise."""
         fine = np.asarray(self.image).astype(np.uint16)
-        rows = sum(fine[offset::SUPERSAMPLING] for offset in range(SUPERSAMPLING))
-        total = sum(rows[:, offset::SUPERSAMPLING] for offset in range(SUPERSAMPLING))
+        rows = sum((fine[offset::SUPERSAMPLING] for offset in range(1, SUPERSAMPLING)), fine[::SUPERSAMPLING])
+        total = sum((rows[:, offset::SUPERSAMPLING] for offset in range(1, SUPERSAMPLING)), rows[:, ::SUPERSAMPLING])
         pixels = total.astype(np.float32) / np.float32(SUPERSAMPLING**2)
         light = np.array([self.uniform(0.96, 1.04) for _ in range(3)], np.float32) * np.float32(
             self.uniform(0.82, 1.12)
@@ -206,7 +208,8 @@ class Canvas:
         pixels = pixels * light * (1 + slope if self.chance(0.5) else 1 + slope[:, None])[..., None]
         pixels = pixels * (1 - haze) + np.array([196, 204, 212], np.float32) * haze
         grain = self.generator.integers(-4, 5, (self.size, self.size, 1)) + self.generator.integers(-2, 3, pixels.shape)
-        return np.clip(np.rint(pixels) + grain, 0, 255).astype(np.uint8)
+        developed: np.ndarray = np.clip(np.rint(pixels) + grain, 0, 255).astype(np.uint8)
+        return developed
 
 
 def blob(canvas: Canvas, x: float, y: float, width: float, height: float, wobble: float = 0.14) -> list[Point]:

@@ -112,7 +112,7 @@ def beach(canvas: Canvas) -> Facts:
     elif behind == "buildings":
         for index in range(9):
             x, y = band(opposite, back - 3, 3).centre
-            spot = (x, index * 12) if side in ("left", "right") else (index * 12, y)
+            spot: tuple[float, float] = (x, index * 12) if side in ("left", "right") else (index * 12, y)
             house(canvas, *spot, 10, 10, 0, PAINT[canvas.choose(("white", "red"))])
     phase = canvas.uniform(0, 6)
     for offset, colour in (

@@ -73,8 +73,12 @@ def baseballfield(canvas: Canvas) -> Facts:
     infield = canvas.choose(("brown", "red"))
     x, y = box.centre
     half = {1: 0.47, 2: 0.3, 4: 0.25}[count] * min(box.width, box.height)
-    spots = {1: [(0, 0)], 2: [(-1, -0.3), (1, 0.3)], 4: [(-1, -1), (1, -1), (-1, 1), (1, 1)]}[count]
-    for dx, dy in spots:
+    spots: dict[int, list[tuple[float, float]]] = {
+        1: [(0, 0)],
+        2: [(-1, -0.3), (1, 0.3)],
+        4: [(-1, -1), (1, -1), (-1, 1), (1, 1)],
+    }
+    for dx, dy in spots[count]:
         gap = half * 1.04
         home = canvas.choose((45, 135, 225, 315))
         _diamond(canvas, x + dx * gap, y + dy * gap, half, home, infield)

@@ -132,12 +132,12 @@ def _parking(canvas: Canvas, side: str, depth: float) -> None:
 
 
 def _buildings(canvas: Canvas, side: str, depth: float) -> None:
-    (x0, y0), (x1, y1) = axis(band(side, depth - 3, 1))
+    (x0, y0), (x1, _) = axis(band(side, depth - 3, 1))
     roof = PAINT[canvas.choose(("grey", "white", "brown"))]
     upright = x0 == x1
     for step in range(-2, 3):
-        spot = (x0, 48 + step * 27) if upright else (48 + step * 27, y0)
-        building(canvas, *spot, *((13, 22) if upright else (22, 13)), roof, 3.5)
+        spot: tuple[float, float] = (x0, 48 + step * 27) if upright else (48 + step * 27, y0)
+        building(canvas, *spot, 13 if upright else 22, 22 if upright else 13, roof, 3.5)
 
 
 def rails(canvas: Canvas, points: list[Point]) -> None:

@@ -123,7 +123,7 @@ def bridge(canvas: Canvas) -> Facts:
         canvas.path(ends, 9, PAINT[paint])
         canvas.path(ends, 6.2, canvas.jitter((112, 112, 114), 6))
         canvas.dashes(ends, 0.4, (220, 218, 208))
-        traffic(canvas, *ends, {"many": 18, "few": 5, "no": 0}[busy], 1.6)
+        traffic(canvas, ends[0], ends[1], {"many": 18, "few": 5, "no": 0}[busy], 1.6)
     return {"bridges": NUMBERS[count], "water": water, "bank": bank, "traffic": busy, "paint": paint}
 
 

@@ -59,8 +59,8 @@ def commercial(canvas: Canvas) -> Facts:
     lane = 48 + canvas.uniform(-8, 8)
     cells = [(x, y) for x in (-14, 12, 38, 64, 90, 116) for y in (-14, 12, 38, 64, 90, 116)]
     free = canvas.between(14, 16) if square != "none" else -1
-    for index, (x, y) in enumerate(cells):
-        x = x - 6 if x < lane else x + 6
+    for index, (column, y) in enumerate(cells):
+        x = column - 6 if column < lane else column + 6
         if index == free:
             canvas.cover(rectangle(x, y, 22, 22), "concrete" if square == "square" else "lawn", 16)
             if square == "square":
@@ -86,7 +86,7 @@ def industrial(canvas: Canvas) -> Facts:
     for index in range(count):
         at = (index + 0.5) / count
         size = (box.width / count - 4, box.height - canvas.uniform(4, 16))
-        spot, size = ((box.left + box.width * at, box.centre[1] - 2), size)
+        spot = (box.left + box.width * at, box.centre[1] - 2)
         if upright:
             spot, size = (
                 (box.centre[0] - 2, box.top + box.height * at),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from dvclive import Live
+from dvclive.live import Live
 from safetensors.torch import save_file
 from tqdm import tqdm
 

@@ -34,7 +34,8 @@ class Plan:
     @property
     def captions(self) -> list[str]:
         """The caption of each pair."""
-        return self.pairs["caption"].tolist()
+        captions: list[str] = self.pairs["caption"].tolist()
+        return captions
 
 
 def make_plan(config: TrainingConfig, members: list[Member], seed: int) -> Plan:

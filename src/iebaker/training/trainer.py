@@ -52,7 +52,7 @@ class Trainer:
         torch.set_num_threads(recipe.threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
         # filling uninitialised memory costs 10% of a step and affects no result
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set by a module class
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = recipe.tf32
         self.device = pick_device(recipe.device)
         self.streams = {purpose: stream(seed, purpose) for purpose in PURPOSES}
@@ -106,8 +106,14 @@ class Trainer:
         self.task.elimination.start_epoch(self.epoch)
         self.task.train()
         rows = list(self.feed.epoch())
-        progress = {"desc": f"epoch {self.epoch + 1}/{recipe.epochs}", "total": len(rows), "mininterval": 1}
-        bar = tqdm(self.feed.batches(rows), leave=False, disable=distributed.rank() > 0, **progress)
+        bar = tqdm(
+            self.feed.batches(rows),
+            desc=f"epoch {self.epoch + 1}/{recipe.epochs}",
+            total=len(rows),
+            leave=False,
+            mininterval=1,
+            disable=distributed.rank() > 0,
+        )
         records: list[dict[str, Tensor]] = []
         for batch in bar:
             self.optimiser.zero_grad(set_to_none=True)
@@ -173,7 +179,7 @@ class Trainer:
 
     def _audit(self, rows: np.ndarray, records: list[dict[str, Tensor]]) -> dict[str, Any]:
         """Per similarity: its threshold, and what was dropped against what is known to be weak."""
-        seen, result = self.plan.pairs.iloc[rows].reset_index(drop=True), {}
+        seen, result = self.plan.pairs.iloc[rows].reset_index(drop=True), dict[str, Any]()
         thresholds = self.task.elimination.thresholds
         for name in ("global", "local"):
             if name in records[0]:

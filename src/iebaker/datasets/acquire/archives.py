@@ -109,7 +109,7 @@ def _volumes(last: Path) -> list[Path]:
     beside = [path for path in last.parent.iterdir() if path.stem == last.stem and VOLUME.search(path.name)]
     if not beside:
         return []
-    numbered = {int(VOLUME.search(path.name).group(1)): path for path in beside}
+    numbered = {int(found[1]): path for path in beside if (found := VOLUME.search(path.name))}
     if absent := sorted(set(range(1, max(numbered) + 1)) - set(numbered)):
         raise IebakerError(f"{last.name}: its volume {last.stem}.z{absent[0]:02} is missing; add it to the source")
     return [*(numbered[number] for number in sorted(numbered)), last]

@@ -63,10 +63,10 @@ def fetch(
     try:
         snapshot = look_up(parsed, patience)
     except Unreachable as error:
-        snapshot = _read(index) if COMMIT.fullmatch(parsed.revision) else None
-        if snapshot is None:
+        kept = _read(index) if COMMIT.fullmatch(parsed.revision) else None
+        if kept is None:
             raise IebakerError(f"{shown(place)}: {error}") from error
-        offline = True
+        snapshot, offline = kept, True
     if not snapshot.files:
         raise IebakerError(f"{shown(place)}: no file of the data set fits {parsed.pattern}; correct it")
     if wanted.known and len(snapshot.files) > 1:

@@ -64,7 +64,7 @@ def files_of(source: Path, layout: Layout) -> list[Path]:
 
 def _below(folder: Path) -> list[Path]:
     """All files below a folder, sorted, links followed; IebakerError for a link that leads nowhere or in circles."""
-    files = []
+    files: list[Path] = []
     for top, folders, names in os.walk(folder, followlinks=True):
         for path in (Path(top) / name for name in (*folders, *names)):
             if path.is_symlink():

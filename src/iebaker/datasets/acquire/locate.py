@@ -38,10 +38,8 @@ def locate(
     for number, source in enumerate(params.choices):
         key = key_of(benchmark, params, number)
         check_layout(source, key)
-        described: list[dict[str, Any]] = []
         try:
-            for part in source.parts:
-                described.append(_describe(part, source, synthetic, raw, base))
+            described = [_describe(part, source, synthetic, raw, base) for part in source.parts]
         except IebakerError as error:
             failures.append(f"{key}: {error}")
             described = [{"place": places.shown(part.place), "missing": True} for part in source.parts]

@@ -275,7 +275,7 @@ def _errors_of(url: str, patience: Patience) -> Iterator[None]:
 
 def _broken(url: str, error: Exception) -> Exception:
     """Cut for a connection that broke; IebakerError for one that never came about: urllib3 has asked again already."""
-    cause: BaseException | None = error
+    cause: BaseException = error
     for _ in range(10):
         inner = getattr(cause, "reason", None) or cause.__cause__ or cause.__context__
         if not isinstance(inner, BaseException):

@@ -47,7 +47,7 @@ def read(params: BenchmarkParams, raw: Path) -> Records:
     files = RawFiles(raw)
     acquired = origin.read(raw)
     layout = acquired.layout if acquired else detect(files, params)
-    reader = READERS[layout.format]
+    reader = READERS[str(layout.format)]
     images = [record for name in annotation_files(files, layout) for record in reader.read(files, name)]
     check_names(images)
     images = hold_out_validation(images, params.validation_share)
@@ -75,7 +75,7 @@ def refuse_exclusions(exclusions: list[Exclusion], params: BenchmarkParams) -> N
 
 def annotation_files(files: RawFiles, layout: Layout) -> list[str]:
     """The annotation file, or all parquet files; IebakerError if it cannot be told which is meant."""
-    extension = READERS[layout.format].EXTENSION
+    extension = READERS[str(layout.format)].EXTENSION
     found = [name for name in files.named(layout.annotations) if name.lower().endswith(extension)]
     if not found:
         raise IebakerError(
@@ -128,10 +128,10 @@ def attach_images(
     """
     names = files.named(place)
     by_base: dict[str, list[str]] = {}
-    for name in names:
-        by_base.setdefault(base(name), []).append(name)
+    for file in names:
+        by_base.setdefault(base(file), []).append(file)
     records_of_base = Counter(base(record.filename) for record in images)
-    found, used = [], {}
+    found, used = [], dict[str, str]()
     for record in images:
         name = find_image(record, by_base, alone=records_of_base[base(record.filename)] == 1)
         if name is None:

@@ -22,7 +22,7 @@ def is_text(kind: pa.DataType) -> bool:
     """Whether values of this type come out as strings."""
     if pa.types.is_dictionary(kind):  # as pandas writes a categorical
         return is_text(kind.value_type)
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def is_texts(kind: pa.DataType) -> bool:
@@ -35,7 +35,7 @@ def is_image(kind: pa.DataType) -> bool:
     if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
         return False
     embedded = kind.field("bytes").type
-    return pa.types.is_binary(embedded) or pa.types.is_large_binary(embedded)
+    return bool(pa.types.is_binary(embedded) or pa.types.is_large_binary(embedded))
 
 
 COLUMNS = {
@@ -51,7 +51,7 @@ class EmbeddedImages:
     def __init__(self, file: pq.ParquetFile):
         self._file = file
         self._group = -1
-        self._images: list[bytes | None] = []
+        self._images: pa.Array = []
 
     def load(self, group: int, row: int) -> bytes:
         """The encoded image in this row of this row group."""

@@ -40,4 +40,4 @@ def read(files: RawFiles, name: str) -> Iterator[ImageRecord]:
 
 def caption_number(key: str) -> int:
     """Position of a caption key: `raw` is 0, `raw_3` is 3."""
-    return int(CAPTION_KEY.fullmatch(key).group(1) or 0)
+    return int(CAPTION_KEY.sub(r"\1", key) or 0)

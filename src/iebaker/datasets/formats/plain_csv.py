@@ -45,7 +45,8 @@ def rows(files: RawFiles, name: str) -> Iterator[tuple[int, dict[str, str]]]:
         for row in reader:
             if None in row or None in row.values():
                 raise IebakerError(
-                    f"{name}, line {reader.line_num}: not {len(reader.fieldnames)} fields; quote titles with commas"
+                    f"{name}, line {reader.line_num}: not {len(reader.fieldnames or ())} fields; "
+                    "quote titles with commas"
                 )
             yield reader.line_num, row
     except csv.Error as error:

@@ -22,6 +22,11 @@ class Caption:
     weak: str = ""
 
 
+def not_found() -> bytes:
+    """Load the image of a record whose file was not looked for."""
+    raise LookupError("no image file was attached to this record")
+
+
 @dataclass(frozen=True)
 class ImageRecord:
     """One annotated image.
@@ -31,7 +36,7 @@ class ImageRecord:
         where: file and row of the annotation, for messages.
         scene: scene class, "" if unknown.
         identity: the source's own image id, "" if it has none.
-        load: gives the bytes of the encoded image; None until an image is found.
+        load: gives the bytes of the encoded image; LookupError until an image is found.
     """
 
     filename: str
@@ -40,7 +45,7 @@ class ImageRecord:
     where: str
     scene: str = ""
     identity: str = ""
-    load: Callable[[], bytes] | None = None
+    load: Callable[[], bytes] = not_found
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ def require(entry: Any, key: str, kind: type, where: str) -> Any:
     return entry[key]
 
 
-def optional(entry: dict, key: str, where: str, *kinds: type) -> str:
+def optional(entry: dict[str, Any], key: str, where: str, *kinds: type) -> str:
     """`entry[key]` as text, "" where it is absent or null; IebakerError if it is of another type than these."""
     value = entry.get(key)
     if value is None:

@@ -210,9 +210,9 @@ def _add_log_probability(
     total = log_total if direction == "text_to_image" else log_total[:, None]
     result = _empty_like(scores)
     for where, block in row_blocks(scores):
-        block = block.astype(np.float64)
-        log_probability = beta * block - (total if direction == "text_to_image" else total[where])
-        result[where] = log_probability if np.isinf(strength) else block + strength * log_probability
+        exact = block.astype(np.float64)
+        log_probability = beta * exact - (total if direction == "text_to_image" else total[where])
+        result[where] = log_probability if np.isinf(strength) else exact + strength * log_probability
     return result
 
 
@@ -222,9 +222,11 @@ def _log_sum_exp(scores: np.ndarray, beta: float, axis: int) -> np.ndarray:
         return np.concatenate([_row_log_sum_exp(beta * block.astype(np.float64)) for _, block in row_blocks(scores)])
     largest = np.max([block.max(axis=0) for _, block in row_blocks(scores)], axis=0).astype(np.float64)
     total = sum(np.exp(beta * (block - largest)).sum(axis=0) for _, block in row_blocks(scores))
-    return beta * largest + np.log(total)
+    logarithm: np.ndarray = beta * largest + np.log(total)
+    return logarithm
 
 
 def _row_log_sum_exp(logits: np.ndarray) -> np.ndarray:
     largest = logits.max(axis=1)
-    return largest + np.log(np.exp(logits - largest[:, None]).sum(axis=1))
+    logarithm: np.ndarray = largest + np.log(np.exp(logits - largest[:, None]).sum(axis=1))
+    return logarithm

@@ -101,7 +101,7 @@ class Selection:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON: `image_to_text`, `text_to_image`, `transductive` and the validation `table`."""
-        chosen = {direction: choice.as_dict() for direction, choice in self.choices.items()}
+        chosen: dict[str, Any] = {direction: choice.as_dict() for direction, choice in self.choices.items()}
         return {**chosen, "transductive": self.transductive, "table": self.table}
 
     @classmethod
@@ -134,7 +134,8 @@ def apply(choice: Choice, scores: np.ndarray, direction: Direction, bank: BankSc
                 "in the pipeline by sar.bank_size above 0 and a new export, to `iebaker rerank` by the --bank-* files"
             )
         require_numbers(parameters["bank"], finite=True)
-    return getattr(members, choice.method)(scores, direction, **parameters)
+    reranked: np.ndarray = getattr(members, choice.method)(scores, direction, **parameters)
+    return reranked
 
 
 def select(
