@@ -15,7 +15,7 @@ from iebaker.training.trainer import Trainer
 
 BATCHES = (np.arange(0, 600, 30), np.arange(15, 600, 30))
 # so small that rounding, which the optimiser's first steps make large, moves no pair across a threshold
-GENTLE = {"train": {"lr": 1e-7}}
+GENTLE = {"train": {"lr": 1e-7, "epochs": 2}}
 
 
 def settings(processes: int, chunk_size: int = 0) -> dict[str, dict]:
