@@ -102,7 +102,7 @@ def run_dvc(arguments: Sequence[str], handle: TextIO) -> tuple[int, int]:
             try:
                 status = child.wait(LOOK_EVERY)
             except subprocess.TimeoutExpired:
-                with lock.dvc_is_idle() as idle:
+                with suppress(IebakerError, OSError), lock.dvc_is_idle() as idle:  # a full disk: DVC will say so
                     if idle:
                         lock.keep()
                 continue

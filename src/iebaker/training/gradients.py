@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from iebaker.config.params import KerParams
@@ -43,7 +43,7 @@ def backward(
         waits = isinstance(step, DistributedDataParallel) and number < len(chunks)
         with cast(DistributedDataParallel, step).no_sync() if waits else nullcontext():
             part = step(chunk, wanted)
-            _backward(scaler.scale(part["loss"]))
+            scaler.scale(part["loss"]).backward()  # type: ignore[no-untyped-call]  # torch does not type it
         if "loss_keywords" in part:
             record["loss_keywords"] = record.get("loss_keywords", 0) + part["loss_keywords"].detach()
     loss = record["loss_retrieval"]
