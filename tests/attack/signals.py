@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,10 +79,8 @@ def hit(process: psutil.Popen, number: int) -> None:
     """A kill reaches every process at once, like a power cut; a request to end only the one that was started."""
     if number == signal.SIGKILL:
         for one in [process, *process.children(recursive=True)]:
-            try:
+            with suppress(psutil.NoSuchProcess):
                 one.send_signal(number)
-            except psutil.NoSuchProcess:
-                pass
     else:
         process.send_signal(number)
 

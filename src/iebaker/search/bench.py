@@ -127,7 +127,8 @@ def _approximate(folder: Path, truth: list[np.ndarray]) -> dict[str, Any]:
     archive.__dict__.pop("vectors")  # the index needs none of them
     before = _memory()
     store = lance.opened(archive)
-    assert store is not None  # it was just made
+    if store is None:
+        raise IebakerError(f"{folder}: the index that was just made is not there")
     _ask(store, queries[0])
     seconds = [_timed(_ask, store, query) for _ in range(ROUNDS) for query in queries]
     memory = _memory() - before

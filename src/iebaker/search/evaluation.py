@@ -185,7 +185,7 @@ def served(searcher: Searcher, queries: Sequence[str]) -> dict[str, float]:
 
     def ask(query: str) -> float:
         started = time.perf_counter()
-        with urllib.request.urlopen(address + quote(query[:300])) as answer:
+        with urllib.request.urlopen(address + quote(query[:300])) as answer:  # noqa: S310  # this server's own
             answer.read()
         return 1e3 * (time.perf_counter() - started)
 

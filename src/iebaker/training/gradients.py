@@ -43,7 +43,7 @@ def backward(
         waits = isinstance(step, DistributedDataParallel) and number < len(chunks)
         with cast(DistributedDataParallel, step).no_sync() if waits else nullcontext():
             part = step(chunk, wanted)
-            scaler.scale(part["loss"]).backward()  # type: ignore[no-untyped-call]  # torch does not type it
+            scaler.scale(part["loss"]).backward()
         if "loss_keywords" in part:
             record["loss_keywords"] = record.get("loss_keywords", 0) + part["loss_keywords"].detach()
     loss = record["loss_retrieval"]
