@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from iebaker.corpus.streams import stream
+from iebaker.errors import IebakerError
 from iebaker.search import lance, shards
 from iebaker.search.archive import LOCAL, SHARDS, VECTORS, Archive, Settings, write_collection
 from iebaker.search.commit import write_vectors
