@@ -127,7 +127,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 def _metrics(path: Path) -> dict[str, Any]:
     """A file of reports/metrics; IebakerError for one that no stage wrote."""
-    found = read_json(path)
+    found: dict[str, Any] = read_json(path)
     splits = [split for benchmark in found.values() for split in benchmark.values()] if _nested(found) else [None]
     if not all(isinstance(split, dict) for split in splits):
         raise IebakerError(f"{path}: no metrics as the stage `rerank` writes them; get it back from git, or remove it")
