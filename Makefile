@@ -15,8 +15,12 @@ demo: $(VENV)/.installed
 bench: $(VENV)/.installed
 	iebaker bench
 
+# in random order: the first lines name its seed, and `make test SEED=...` repeats it
+WORKERS ?= 2
+SEED ?= default
 test: $(VENV)/.installed
-	python -m pytest
+	OMP_NUM_THREADS=1 python -m pytest --randomly-seed=$(SEED) --numprocesses=$(WORKERS) --dist=loadfile \
+	  --no-loadscope-reorder --cov --cov-report=term
 
 lint: $(VENV)/.installed
 	ruff check . && ruff format --check . && mypy

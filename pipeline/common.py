@@ -1,6 +1,7 @@
 """What every stage shares: params.yaml, and how errors are shown."""
 
 import inspect
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,9 @@ from iebaker.layout import use_sleeping_threads
 from iebaker.project.parameters import load_params
 
 use_sleeping_threads()
+if Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parent:
+    # until `run`: an interrupt ends the imports of a stage, which would swallow it or show their traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 __all__ = ["load_params", "run"]
 
@@ -30,6 +34,7 @@ def run(main: Callable[..., None]) -> None:
         inspect.signature(main).bind(*words, **named)
     except (TypeError, ValueError):
         sys.exit(f"{command}: wrong arguments. {sys.modules['__main__'].__doc__}")
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         main(*words, **named)
     except KeyboardInterrupt:

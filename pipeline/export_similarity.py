@@ -2,8 +2,8 @@
 
 import shutil
 
-import torch
 from common import load_params, run
+from torch import set_num_threads
 
 from iebaker.atomic import replacing
 from iebaker.config.files import read_training
@@ -19,7 +19,7 @@ def main(corpus: str, variant: str, seed: str) -> None:
     place = f"{corpus}/{variant}/{seed}"
     config = read_training(CONFIG / corpus / variant)
     bank_size = parse(SarParams, load_params()["sar"], "sar").bank_size
-    torch.set_num_threads(config.train.threads)
+    set_num_threads(config.train.threads)
     model = factory.load(MODELS / place).to(pick_device(config.train.device))
     with replacing(SIMILARITY / place) as out:
         export(model, open_corpus(CORPORA / corpus, PREPARED), config.local, bank_size, out)

@@ -2,8 +2,8 @@
 
 import shutil
 
-import torch
 from common import load_params, run
+from torch import set_num_threads
 
 from iebaker.atomic import replacing
 from iebaker.config.files import read_evaluation, read_training
@@ -27,7 +27,7 @@ def main(archive: str) -> None:
     train, fusion = read_training(config).train, read_evaluation(config).fusion
     if fusion.standardise:
         raise IebakerError("fusion.standardise: an archive has no validation scales; take it out of archives, or off")
-    torch.set_num_threads(train.threads)
+    set_num_threads(train.threads)
     embedder = Embedder(model, train.device)
     # between runs the archive lives outside of the outs, which DVC removes before a stage
     work = RESUME / "archives" / archive

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import pandas as pd
 from common import load_params, run
+from pandas import read_parquet
 
 from iebaker.atomic import replacing
 from iebaker.config.params import KeywordsParams, parse
@@ -14,7 +14,7 @@ from iebaker.layout import KEYWORDS, PREPARED
 
 def main(benchmark: str) -> None:
     params = parse(KeywordsParams, load_params()["keywords"], "keywords")
-    table = pd.read_parquet(PREPARED / benchmark / manifest.FILE)
+    table = read_parquet(PREPARED / benchmark / manifest.FILE)
     captions = table[table["split"] == "train"].groupby("image_id")["caption"].agg(list)
     if params.file:
         found = keywords.read_list(Path(params.file), captions)

@@ -49,6 +49,12 @@ def section(model: type[Values], **changes: Any) -> Values:
     return model.model_validate(dict((plain | layered)[model]) | changes)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules that start the real DVC come first, in any random order: workers then end at about the same time."""
+    longest = ("test_pipeline.py", "test_pipeline", "test_project")
+    items.sort(key=lambda item: next((rank for rank, name in enumerate(longest) if item.path.name.startswith(name)), 3))
+
+
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory) -> Path:
     """data/prepared with a tiny synthetic benchmark."""

@@ -88,6 +88,11 @@ def test_bugs_stay_bugs(tmp_path):
     assert (tmp_path / "x").read_text() == "fine" and atomic.ROOM < 1 << 21
 
 
+def test_a_message_that_quotes_a_book_is_shortened():
+    said = explained(IebakerError("a.json: " + "x" * 10**6 + "; correct it"))
+    assert len(said) < 2010 and said.startswith("a.json: xx") and said.endswith("xx; correct it")
+
+
 def test_no_memory_is_one_line():
     for make in (lambda: np.empty(1 << 60, np.uint8), lambda: torch.empty(1 << 60, dtype=torch.uint8)):
         with pytest.raises((MemoryError, RuntimeError)) as raised:

@@ -3,6 +3,7 @@
 import json
 import sys
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import numpy as np
@@ -66,8 +67,11 @@ def tabled(archive, place):
 def test_table_and_shards_give_the_same_hits(archive, where, box):
     table, scan = open_store(archive), Scan(archive)
     assert isinstance(table, lance.Table) and isinstance(open_store(archive, exact=True), Scan)
-    for query in np.random.default_rng(1).normal(size=(5, 24)).astype(np.float32):
-        found, expected = table.nearest(query, 12, where, box), scan.nearest(query, 12, where, box)
+    queries = np.random.default_rng(1).normal(size=(5, 24)).astype(np.float32)
+    with ThreadPoolExecutor(5) as pool:  # as a server asks
+        results = list(pool.map(lambda query: table.nearest(query, 12, where, box), queries))
+    for query, found in zip(queries, results, strict=True):
+        expected = scan.nearest(query, 12, where, box)
         assert np.array_equal(found[0], expected[0])
         np.testing.assert_allclose(found[1], expected[1], atol=1e-6)
     assert (len(found[0]) == 0) == (where == "sensor == 'none'")
@@ -104,9 +108,11 @@ def test_recall_leaves_a_query_out_of_its_own_neighbours():
     assert lance.recall_at(2, found, exact) == 0.5 and lance.recall_at(3, found, exact) == pytest.approx(2 / 3)
 
 
-def test_a_table_of_other_shards_is_not_used_and_made_again(tmp_path):
+def test_a_table_of_other_shards_is_not_used_and_made_again(tmp_path, monkeypatch):
     model, images = write_model(tmp_path / "model"), write_images(tmp_path / "images", range(6))
-    done = run("index", tmp_path / "a", "--model", model, "--images", images, "--table", tmp_path / "table")
+    monkeypatch.chdir(tmp_path)
+    done = run("index", "a", "--model", model, "--images", images, "--table", "table")
+    monkeypatch.chdir("/")
     assert f"{tmp_path / 'table'}: a table of 6 rows, exact" in done.stderr, done.stderr
     (images / "0002.png").unlink()
     from iebaker.search.commit import commit
@@ -121,6 +127,13 @@ def test_a_table_of_other_shards_is_not_used_and_made_again(tmp_path):
     assert "a table of 5 rows" in run("index", tmp_path / "a").stderr
     hits = Searcher(Archive(tmp_path / "a")).search([Term("boats")], 9)
     assert isinstance(open_store(Archive(tmp_path / "a")), lance.Table) and len(hits) == 5
+    monkeypatch.setattr(lance, "INDEXED_FROM", 4)
+    monkeypatch.setattr(lance, "PARTITION", 2)
+    assert "a/local: an index of 5 rows" in run("index", tmp_path / "a", "--table", "").stderr
+    assert (tmp_path / "a/local/items.lance").exists()
+    monkeypatch.undo()
+    assert "table" in run("index", tmp_path / "a", "--table", tmp_path / "table").stderr
+    assert not (tmp_path / "a/local/items.lance").exists()
     for file in Archive(tmp_path / "a").files:
         file.unlink()  # another machine may have the table alone
     assert [hit.about["id"] for hit in Searcher(Archive(tmp_path / "a")).search([Term("boats")], 9)] == [

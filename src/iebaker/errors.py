@@ -14,6 +14,7 @@ REMEDIES = {
 OUT_OF_MEMORY = (
     "out of memory; close other programs, or lower train.batch_size, benchmark.<name>.image_size or sar.bank_size"
 )
+LONGEST = 2000  # characters of a message
 
 
 class IebakerError(ValueError):
@@ -30,7 +31,8 @@ def explained(error: BaseException, place: object = None) -> str | None:
         place: what was about to be written, where the error itself names nothing.
     """
     if isinstance(error, IebakerError):
-        return str(error)
+        text = str(error)  # which may quote a name of any length
+        return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
     if isinstance(error, OSError):
         where = error.filename if error.filename is not None else place
         remedy = REMEDIES.get(error.errno or 0)

@@ -62,7 +62,8 @@ WANTED = {
     "train.threads": (1, 64), "eba.scheme": ("none", "coupled"), "eba.bank_size": ("epoch", 1), "ker.enabled": (False,),
     "ker.layers": (0, 8), "local.loss": (0, 1), "sar.method": ("none", "sinkhorn"), "sar.strength": (math.inf, 0, 5),
     "sar.bank_size": (0,), "seeds": ([3, 1, 2], [2**32 - 1]), "variants": (["zero-shot", "full"], ["clip"]),
-    "synthetic.train": (100, 50_000), "keywords.size": (1, 5000), "corpus.mine": ({"benchmarks": ["rsicd"]},),
+    "synthetic.train": (100, 50_000), "keywords.size": (1, 5000), "corpus.mine": ({"benchmarks": ["rsicd"],
+    "recipe": "frozen"},),
     "benchmark.mine": ({"source": "/data/it is mine"}, {"source": ["a.zip", "b.json"]}), "archives": ([],),
     "variant.mine": ({}, {"model": {"name": "hf-hub:somebody/model", "pretrained": ""}}),
 }  # fmt: skip

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -108,58 +109,78 @@ def wipe(clone: Clone) -> None:
     clone("git", "checkout", "-q", ".")
 
 
+@dataclass
+class Attack:
+    """One chain after another in one clone.
+
+    Attributes:
+        expected: results of a run that nobody touched.
+        since: the signals of this chain.
+    """
+
+    clone: Clone
+    log: Path
+    expected: dict[str, str]
+    tried: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    since: list[str] = field(default_factory=list)
+    chains: int = 0
+
+    def strike(self, process: psutil.Popen, name: str, at_write: bool) -> None:
+        """Send the signal; the run must end, and a request to end leaves no traceback."""
+        hit(process, SIGNALS[name])
+        try:
+            process.wait(120)
+        except psutil.TimeoutExpired:
+            self.problems.append(f"{name}: does not end")
+            hit(process, signal.SIGKILL)
+        said = self.log.read_text()
+        if name != "kill" and "Traceback" in said:
+            self.problems.append(f"{name}: {said[-3000:]}")
+        self.tried[name] += 1
+        self.since.append(f"{name}{' at write' if at_write else ''}")
+
+    def end(self, process: psutil.Popen) -> str:
+        """Let the run end, compare, and leave the clone as it was; "equal" or "differs"."""
+        status = process.wait(LONGEST * 2)
+        found = results(self.clone) if status == 0 else {}
+        if different := sorted(key for key in {*found, *self.expected} if found.get(key) != self.expected.get(key)):
+            said = self.log.read_text()[-1500:]
+            self.problems.append(f"after {self.since}: exit {status}, different {different[:5]}: {said}")
+        self.since, self.chains = [], self.chains + 1
+        wipe(self.clone)
+        return "differs" if different else "equal"
+
+
+def attack(folder: Path, wanted: list[str], generator: random.Random) -> Attack:
+    """Hit runs in one clone until nothing is wanted any more; compare with another clone at another path."""
+    untouched, attacked = Clone(folder / "untouched", TINY), Clone(folder / "ä path, with spaces", TINY)
+    for clone in (untouched, attacked):
+        clone("git", "config", "--unset", "user.name")
+        clone("git", "config", "--unset", "user.email")
+    log, begun = folder / "log", time.monotonic()
+    assert start(untouched, log).wait(LONGEST * 2) == 0, log.read_text()
+    state = Attack(attacked, log, results(untouched))
+    print(f"untouched: {len(state.expected)} files and outs, {time.monotonic() - begun:.0f} s", flush=True)
+    while wanted or state.since:
+        process = start(attacked, log)
+        at_write = bool(wanted) and len(wanted) % 3 == 0
+        if wanted and wait_to_hit(process, attacked, generator.uniform(1, 25), at_write):
+            state.strike(process, wanted.pop(), at_write)
+            said = f"{sum(state.tried.values())}: {state.since[-1]}"
+        else:
+            said = f"{len(state.since)} signals, then the end of chain {state.chains + 1}: {state.end(process)}"
+        print(f"{said}, {time.monotonic() - begun:.0f} s", flush=True)
+    return state
+
+
 def main(counts: list[int], seed: int = 0) -> None:
     wanted = [name for name, count in zip(SIGNALS, counts, strict=True) for _ in range(count)]
     generator = random.Random(seed)
     generator.shuffle(wanted)
     with tempfile.TemporaryDirectory(prefix="attack-") as folder:
-        untouched = Clone(Path(folder) / "untouched", TINY)
-        attacked = Clone(Path(folder) / "ä path, with spaces", TINY)
-        for clone in (untouched, attacked):
-            clone("git", "config", "--unset", "user.name")
-            clone("git", "config", "--unset", "user.email")
-        log = Path(folder) / "log"
-        begun = time.monotonic()
-        assert start(untouched, log).wait(LONGEST * 2) == 0, log.read_text()
-        expected = results(untouched)
-        print(f"untouched: {len(expected)} files and outs, {time.monotonic() - begun:.0f} s", flush=True)
-        tried: Counter[str] = Counter()
-        problems: list[str] = []
-        since: list[str] = []
-        chains = 0
-        while wanted or since:
-            process = start(attacked, log)
-            name = wanted[-1] if wanted else ""
-            at_write = bool(name) and len(wanted) % 3 == 0
-            if not name or not wait_to_hit(process, attacked, generator.uniform(1, 25), at_write):
-                status = process.wait(LONGEST * 2)
-                found = results(attacked) if status == 0 else {}
-                if status or found != expected:
-                    different = sorted(key for key in {*found, *expected} if found.get(key) != expected.get(key))
-                    problems.append(
-                        f"after {since}: exit {status}, different {different[:5]}: {log.read_text()[-1500:]}"
-                    )
-                chains += 1
-                outcome = "differs" if status or found != expected else "equal"
-                print(f"chain {chains} ended, {len(since)} signals, {outcome}", flush=True)
-                since = []
-                wipe(attacked)
-                continue
-            wanted.pop()
-            hit(process, SIGNALS[name])
-            try:
-                process.wait(120)
-            except psutil.TimeoutExpired:
-                problems.append(f"{name}: does not end")
-                hit(process, signal.SIGKILL)
-            time.sleep(0.2)
-            said = log.read_text()
-            if name != "kill" and "Traceback" in said:
-                problems.append(f"{name}: {said[-3000:]}")
-            tried[name] += 1
-            since.append(f"{name}{' at write' if at_write else ''}")
-            print(f"{sum(tried.values())}: {since[-1]}, {time.monotonic() - begun:.0f} s", flush=True)
-    print(json.dumps({"tried": tried, "chains": chains, "problems": problems}, indent=1))
+        state = attack(Path(folder), wanted, generator)
+    print(json.dumps({"tried": state.tried, "chains": state.chains, "problems": state.problems}, indent=1))
 
 
 if __name__ == "__main__":

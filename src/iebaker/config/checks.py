@@ -31,7 +31,7 @@ def check_all(params: dict[str, Any]) -> dict[str, Any]:
     Raises:
         IebakerError: naming key, value, and what is allowed.
     """
-    check(params)
+    params = check(params)
     parse(SyntheticParams, params["synthetic"], "synthetic")
     keywords = parse(KeywordsParams, params["keywords"], "keywords")
     if keywords.file and not os.path.isfile(keywords.file):

@@ -109,17 +109,23 @@ def write_local_similarity(
     strips = np.array_split(np.arange(image_tokens.shape[2]), STRIPS)
     with torch.inference_mode():
         for strip in (slice(rows[0], rows[-1] + 1) for rows in strips if len(rows)):
-            images = [
-                _gram_strip(torch.tensor(image_tokens[start : start + block]), None, strip, precision, mirrored=True)
-                for start in range(0, len(image_tokens), block)
-            ]
-            of_images = torch.cat(images)
-            del images
+            of_images = _image_strips(image_tokens, strip, precision, block)
             for start in range(0, len(text_tokens), block):
                 rows = slice(start, start + block)
                 tokens, padding = _trimmed(text_tokens[rows], None if text_padding is None else text_padding[rows])
                 squared[rows] += _gram_strip(tokens, padding, strip, precision) @ of_images.T
         squared.clamp_(min=0).sqrt_()  # rounding can fall below 0
+
+
+def _image_strips(tokens: np.ndarray, strip: slice, precision: Precision, block: int) -> Tensor:
+    """Mirrored `_gram_strip` of all images, in one piece of memory."""
+    strips = torch.empty(0)
+    for start in range(0, len(tokens), block):
+        part = _gram_strip(torch.tensor(tokens[start : start + block]), None, strip, precision, mirrored=True)
+        if not len(strips):
+            strips = part.new_empty(len(tokens), part.shape[1])
+        strips[start : start + block] = part
+    return strips
 
 
 def _gram_strip(

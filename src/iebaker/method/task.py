@@ -68,13 +68,13 @@ class Batch(NamedTuple):
 class Features(NamedTuple):
     """What the similarities of B pairs are made of, or the gradients of a loss with respect to it.
 
-    Tokens are None where no local similarity is wanted.
+    There is no token (L is 0) where no local similarity is wanted.
     """
 
     image: Tensor
-    image_tokens: Tensor | None
+    image_tokens: Tensor
     text: Tensor
-    text_tokens: Tensor | None
+    text_tokens: Tensor
 
 
 class RetrievalTask(nn.Module):
@@ -117,9 +117,8 @@ class RetrievalTask(nn.Module):
 
     def features(self, images: TowerOutput, texts: TowerOutput) -> Features:
         """What `compare` reads of the towers' output."""
-        if not self.config.local.loss:
-            return Features(images.pooled, None, texts.pooled, None)
-        return Features(images.pooled, images.tokens, texts.pooled, texts.tokens)
+        tokens = None if self.config.local.loss else 0
+        return Features(images.pooled, images.tokens[:, :tokens], texts.pooled, texts.tokens[:, :tokens])
 
     def compare(self, features: Features, padding: Tensor, positives: Tensor | None) -> dict[str, Tensor]:
         """The retrieval loss over the pairs of all processes, each of which compares its captions with all images.
@@ -136,7 +135,7 @@ class RetrievalTask(nn.Module):
         local = self.config.local
         global_values = gathered(similarity.global_similarity(features.text, gathered(features.image)))
         local_values = None
-        if features.text_tokens is not None and features.image_tokens is not None:
+        if local.loss:
             local_values = gathered(
                 self.scale
                 * similarity.local_similarity(
@@ -162,15 +161,13 @@ class RetrievalTask(nn.Module):
             record = self.compare(self.features(images, texts), texts.padding, batch.positives)
         else:
             parts = zip(self.features(images, texts), gradients, strict=True)
-            products = [
-                (values.float() * wanted).sum() for values, wanted in parts if values is not None and wanted is not None
-            ]
-            record = {"loss_retrieval": torch.stack(products).sum()}
+            record = {
+                "loss_retrieval": torch.stack([(values.float() * wanted).sum() for values, wanted in parts]).sum()
+            }
         loss = record["loss_retrieval"]
         if batch.masked is not None:
-            ker = cast(KerParams, self.config.ker)
             record["loss_keywords"] = self._keyword_loss(batch.masked, images, batch.seed + 2)
-            loss = loss + ker.weight * record["loss_keywords"]
+            loss = loss + cast(KerParams, self.config.ker).weight * record["loss_keywords"]
         return {"loss": loss, **record}
 
     def _keyword_loss(self, masked: MaskedCaptions, images: TowerOutput, seed: int) -> Tensor:
@@ -178,8 +175,7 @@ class RetrievalTask(nn.Module):
         texts = self.model.text(masked.texts, seed)
         positions = masked.positions[:, : texts.tokens.shape[1]]
         padding = texts.padding if self.config.local.mask_padding else None
-        keyword_head = cast(KeywordHead, self.keyword_head)
-        scores = keyword_head(texts.tokens, images.tokens, positions, padding)
+        scores = cast(KeywordHead, self.keyword_head)(texts.tokens, images.tokens, positions, padding)
         share = processes() * len(masked.classes) / max(masked.of, 1)
         return share * objective.keyword_loss(scores, masked.classes)
 

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,16 @@ from iebaker.project.prune import prune
 
 RUNNING = lock.DVC_TMP / "iebaker" / "running"
 LOOK_EVERY = 0.5  # seconds
+SIGNAL_EVERY = 10.0  # seconds, until DVC and its stage end: an import or a destructor may swallow a KeyboardInterrupt
+# DVC, which an interrupt during its imports ends without a word instead of with their traceback
+DVC = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+import dvc.commands.repro, dvc.repo.open_repo
+from dvc.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main(sys.argv[1:]))
+"""
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 Say = Callable[[str], None]
 
@@ -88,21 +99,24 @@ def run_dvc(arguments: Sequence[str], handle: TextIO) -> tuple[int, int]:
     """Run `dvc repro`, copying dvc.lock after its stages; its exit status, and the signal that ended it or 0."""
     # stages run `python`: this one
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
-    command = [sys.executable, "-m", "dvc", "repro", *arguments]
+    command = [sys.executable, "-c", DVC, "repro", *arguments]
     with collecting_signals() as received:
         child = subprocess.Popen(command, env=environment, process_group=0, pass_fds=(handle.fileno(),))
         handle.truncate(0)
         handle.write(str(child.pid))
         handle.flush()
-        passed = 0
+        passed, again = 0, 0.0
         while True:
+            if passed and passed == len(received) and time.monotonic() > again:
+                passed -= 1
             for number in received[passed:]:
                 _signal(child.pid, number)
+                again = time.monotonic() + SIGNAL_EVERY
             passed = len(received)
             try:
                 status = child.wait(LOOK_EVERY)
             except subprocess.TimeoutExpired:
-                with lock.dvc_is_idle() as idle:
+                with suppress(IebakerError, OSError), lock.dvc_is_idle() as idle:  # a full disk: DVC will say so
                     if idle:
                         lock.keep()
                 continue

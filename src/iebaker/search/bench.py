@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from iebaker.corpus.streams import stream
+from iebaker.errors import IebakerError
 from iebaker.search import lance, shards
 from iebaker.search.archive import LOCAL, SHARDS, VECTORS, Archive, Settings, write_collection
 from iebaker.search.commit import write_vectors
@@ -29,20 +30,21 @@ ROUNDS = 4
 SPREAD = 0.5  # of the noise around real vectors, whose length is 1
 
 
-def bench(sizes: Sequence[int], width: int, like: Path | None = None) -> dict[str, Any]:
+def bench(sizes: Sequence[int], width: int, like: Path | None = None) -> Iterator[dict[str, Any]]:
     """Measure random unit vectors of every size and, with `like`, as many rows of that archive with noise.
 
-    Returns:
-        Plain data: where it was measured, and under "table" one row a size with times in milliseconds and sizes in
-        megabytes (10^6 bytes).
+    Yields:
+        What is measured so far, as plain data: where, and under "table" one row a size with times in milliseconds,
+        sizes in megabytes (10^6 bytes) and the load of the machine, which the times depend on.
     """
     wanted = [("random", size, None) for size in sizes] + [("clustered", size, like) for size in sizes if like]
+    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "queries": QUERIES}
     table = []
     for kind, size, archive in tqdm(wanted, desc="bench-search"):
         with tempfile.TemporaryDirectory() as folder:
-            table.append({"vectors": kind, "rows": size, **_measured(Path(folder), made(size, width, archive))})
-    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-    return {**machine, "load": round(os.getloadavg()[0], 1), "queries": QUERIES, "table": table}
+            measured = _measured(Path(folder), made(size, width, archive))
+        table.append({"vectors": kind, "rows": size, **measured, "load": round(os.getloadavg()[0], 1)})
+        yield {**machine, "table": table}
 
 
 def made(size: int, width: int, like: Path | None) -> Iterator[np.ndarray]:
@@ -126,7 +128,8 @@ def _approximate(folder: Path, truth: list[np.ndarray]) -> dict[str, Any]:
     archive.__dict__.pop("vectors")  # the index needs none of them
     before = _memory()
     store = lance.opened(archive)
-    assert store is not None  # it was just made
+    if store is None:
+        raise IebakerError(f"{folder}: the index that was just made is not there")
     _ask(store, queries[0])
     seconds = [_timed(_ask, store, query) for _ in range(ROUNDS) for query in queries]
     memory = _memory() - before

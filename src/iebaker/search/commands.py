@@ -63,7 +63,7 @@ def index(
     commit: Annotated[bool, typer.Option("--commit", help="collect what --shard wrote")] = False,
     files_per_shard: Annotated[int | None, typer.Option(min=1, help="1024")] = None,
     table: Annotated[
-        str | None, typer.Option(help="keep a LanceDB table there (extra search); s3://... or a folder")
+        str | None, typer.Option(help="keep a LanceDB table there (extra search): s3://... or a folder; '': no more")
     ] = None,
     engine: Annotated[
         Engine, typer.Option(help="ray: all cores, or RAY_ADDRESS's cluster (extra ray)")

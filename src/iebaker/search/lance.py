@@ -3,6 +3,7 @@
 The shards remain the truth. The table says which shards it was made from and is not used with others. Extra `search`.
 """
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -129,7 +130,11 @@ def refresh(archive: Archive) -> State | None:
     Raises:
         IebakerError: without the extra, or if the place cannot be written.
     """
-    if not len(archive.vectors) or (not archive.named_table and len(archive.vectors) < INDEXED_FROM):
+    here = not archive.named_table and len(archive.vectors) >= INDEXED_FROM
+    if not here:  # what was needed before is in the way
+        for name in (STATE, ITEMS):
+            shutil.rmtree(archive.folder / LOCAL / f"{name}.lance", ignore_errors=True)
+    if not len(archive.vectors) or not (here or archive.named_table):
         return None
     database = _connect(archive.table_place)
     state = _state(database)

@@ -34,7 +34,7 @@ class Request:
             similarity, else the global one alone.
         chip, stride, min_valid, bands, scale: of scenes, see `SceneSettings`.
         files_per_shard: at most.
-        table: where a LanceDB table is kept, a folder or s3://...; it shapes no shard.
+        table: where a LanceDB table is kept, a folder or s3://..., "" for nowhere; it shapes no shard.
     """
 
     model: Path | None = None
@@ -55,7 +55,10 @@ class Request:
         """Plain data for JSON, with absolute paths, so that it holds in any working folder."""
         paths = {name: getattr(self, name) and str(getattr(self, name).resolve()) for name in ("model", "captions")}
         images = [str(Path(path).expanduser().absolute()) for path in self.images or ()]
-        return {**asdict(self), **paths, "images": images}
+        table = self.table
+        if table and "://" not in table:
+            table = str(Path(table).expanduser().absolute())
+        return {**asdict(self), **paths, "images": images, "table": table}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Request":

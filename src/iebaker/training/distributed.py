@@ -27,7 +27,7 @@ def start(count: int, script: str, words: Sequence[str]) -> None:
         return
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
     # in this process's place: who ends it ends them all
-    os.execv(sys.executable, [*launcher, script, *words])  # noqa: S606  # no shell is wanted
+    os.execv(sys.executable, [*launcher, script, *words])  # noqa: S606  no shell is wanted
 
 
 @contextmanager

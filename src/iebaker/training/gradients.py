@@ -7,11 +7,13 @@ it runs in the second pass alone.
 """
 
 from contextlib import nullcontext
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from iebaker.config.params import KerParams
 from iebaker.method.task import Batch, Features, RetrievalTask
 
 
@@ -30,44 +32,35 @@ def backward(
         What the task returns.
     """
     if not chunk_size:
-        record: dict[str, Tensor] = step(batch)
-        _backward(scaler.scale(record["loss"]))
+        record = cast(dict[str, Tensor], step(batch))
+        scaler.scale(record["loss"]).backward()  # type: ignore[no-untyped-call]  # torch does not type it
         return record
-    task: RetrievalTask = step if isinstance(step, RetrievalTask) else step.module
+    task = cast(RetrievalTask, step.module if isinstance(step, DistributedDataParallel) else step)
     chunks = batch.pieces(chunk_size)
     record, gradients = _compare(task, chunks)
-    for number, chunk in enumerate(chunks):
-        wanted = Features._make(None if values is None else values[number] for values in gradients)
-        last = number == len(chunks) - 1
+    for number, (chunk, wanted) in enumerate(zip(chunks, gradients, strict=True), start=1):
         # processes exchange the sum of all chunks
-        with nullcontext() if last or isinstance(step, RetrievalTask) else step.no_sync():
+        waits = isinstance(step, DistributedDataParallel) and number < len(chunks)
+        with cast(DistributedDataParallel, step).no_sync() if waits else nullcontext():
             part = step(chunk, wanted)
-            _backward(scaler.scale(part["loss"]))
+            scaler.scale(part["loss"]).backward()
         if "loss_keywords" in part:
             record["loss_keywords"] = record.get("loss_keywords", 0) + part["loss_keywords"].detach()
     loss = record["loss_retrieval"]
-    if task.config.ker is not None:
-        loss = loss + task.config.ker.weight * record["loss_keywords"]
+    if "loss_keywords" in record:
+        loss = loss + cast(KerParams, task.config.ker).weight * record["loss_keywords"]
     return {"loss": loss, **record}
 
 
-def _compare(task: RetrievalTask, chunks: list[Batch]) -> tuple[dict[str, Tensor], list[list[Tensor] | None]]:
-    """What `compare` returns of all chunks, and the gradients of its loss, a list of chunks for each of `Features`."""
+def _compare(task: RetrievalTask, chunks: list[Batch]) -> tuple[dict[str, Tensor], list[Features]]:
+    """What `compare` returns of all chunks, and the gradients of its loss with respect to each chunk's features."""
     with torch.no_grad():
         encoded = [task.encode(chunk) for chunk in chunks]
-    parts = zip(*(task.features(*outputs) for outputs in encoded), strict=True)
-    padding = torch.cat([texts.padding for _, texts in encoded])
+    parts = [task.features(*outputs) for outputs in encoded]
     # in float32, so that gradients need no scale
-    whole = Features._make(None if part[0] is None else torch.cat(part).float().requires_grad_() for part in parts)
-    record = task.compare(whole, padding, chunks[0].positives)
-    leaves = [values for values in whole if values is not None]
-    gradients = iter(torch.autograd.grad(record["loss_retrieval"], leaves))
-    sizes = [len(texts.pooled) for _, texts in encoded]
-    return (
-        {name: values.detach() for name, values in record.items()},
-        [None if values is None else list(torch.split(next(gradients), sizes)) for values in whole],
-    )
-
-
-def _backward(loss: Tensor) -> None:
-    loss.backward()  # type: ignore[no-untyped-call]  # torch does not type it
+    whole = Features(*(torch.cat(values).float().requires_grad_() for values in zip(*parts, strict=True)))
+    record = task.compare(whole, torch.cat([texts.padding for _, texts in encoded]), chunks[0].positives)
+    gradients = torch.autograd.grad(record["loss_retrieval"], whole, allow_unused=True, materialize_grads=True)
+    sizes = [len(part.image) for part in parts]
+    split = zip(*(torch.split(values, sizes) for values in gradients), strict=True)
+    return {name: values.detach() for name, values in record.items()}, [Features(*values) for values in split]

@@ -106,8 +106,14 @@ class Trainer:
         self.task.elimination.start_epoch(self.epoch)
         self.task.train()
         rows = list(self.feed.epoch())
-        silent, name = distributed.rank() > 0, f"epoch {self.epoch + 1}/{recipe.epochs}"
-        bar = tqdm(self.feed.batches(rows), name, len(rows), leave=False, mininterval=1, disable=silent)
+        bar = tqdm(
+            self.feed.batches(rows),
+            desc=f"epoch {self.epoch + 1}/{recipe.epochs}",
+            total=len(rows),
+            leave=False,
+            mininterval=1,
+            disable=distributed.rank() > 0,
+        )
         records: list[dict[str, Tensor]] = []
         for batch in bar:
             self.optimiser.zero_grad(set_to_none=True)

@@ -4,10 +4,12 @@ Every member turns a texts x images matrix into another one, for one direction: 
 text-to-image, a column of image-to-text) only the order of its values means something. None looks at the ground
 truth. Ranks are shared by ties, so identical captions keep identical results, and items can come in any order.
 
-`memory` keeps what several hyper-parameters have in common; it belongs to one matrix and one bank.
+`memory` keeps what calls for several hyper-parameters share.
 """
 
 from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -16,8 +18,27 @@ from iebaker.errors import IebakerError
 from iebaker.metrics.recall import row_blocks
 
 Direction = Literal["image_to_text", "text_to_image"]
-Memory = dict[Hashable, Any]
 MOST_TIED = 256  # beyond K; an image's captions tie with a few dozen copies at most, a clipped matrix with everything
+
+
+class Memory:
+    """What several hyper-parameters have in common, for one matrix and one bank; threads may share it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._kept: dict[Hashable, Future[Any]] = {}
+
+    def of(self, key: Hashable, compute: Callable[[], Any]) -> Any:
+        """What `compute` returned for this key, which one thread calls and the others wait for."""
+        with self._lock:
+            mine = key not in self._kept
+            kept = self._kept.setdefault(key, Future())
+        if mine:
+            try:
+                kept.set_result(compute())
+            except BaseException as error:  # noqa: BLE001  # whoever waits gets it
+                kept.set_exception(error)
+        return kept.result()
 
 
 def none(scores: np.ndarray, direction: Direction, memory: Memory | None = None) -> np.ndarray:
@@ -36,7 +57,7 @@ def sort(scores: np.ndarray, direction: Direction, candidates: int, memory: Memo
         (N_text, N_image): candidates 1 and above, the others below 0 in forward order.
     """
     queries = _queries_first(scores, direction)
-    top = _remembered(memory, ("top", direction, candidates), lambda: _Candidates(queries, candidates))
+    top = _kept(memory, ("top", direction, candidates), lambda: _Candidates(queries, candidates))
     return _queries_first(top.fill(queries, queries.shape[1] + 1.0 - top.reverse_position), direction)
 
 
@@ -62,8 +83,8 @@ def weighted(
         (N_text, N_image): candidates 0 and above, the others below 0 in forward order.
     """
     queries = _queries_first(scores, direction)
-    top = _remembered(memory, ("top", direction, candidates), lambda: _Candidates(queries, candidates))
-    shift, total = _remembered(memory, ("shares", direction), lambda: _shares(queries))
+    top = _kept(memory, ("top", direction, candidates), lambda: _Candidates(queries, candidates))
+    shift, total = _kept(memory, ("shares", direction), lambda: _shares(queries))
     value = top.value - shift
     # an item that nobody scores above the minimum has no share to give
     share = np.divide(value, total[top.item], out=np.zeros_like(value), where=value > 0)
@@ -83,7 +104,7 @@ def soft(
         beta: inverse temperature, per unit of the scores.
     """
     axis = 0 if direction == "text_to_image" else 1
-    total = _remembered(memory, ("soft", axis, beta), lambda: _log_sum_exp(scores, beta, axis))
+    total = _kept(memory, ("soft", axis, beta), lambda: _log_sum_exp(scores, beta, axis))
     return _add_log_probability(scores, total, direction, strength, beta)
 
 
@@ -110,7 +131,7 @@ def querybank(
             f"{direction} bank has {bank.shape[1 - axis]} {side}, the scores {scores.shape[1 - axis]}; "
             "it must be training texts x evaluation images, or evaluation texts x training images"
         )
-    total = _remembered(memory, ("querybank", axis, beta), lambda: _log_sum_exp(bank, beta, axis))
+    total = _kept(memory, ("querybank", axis, beta), lambda: _log_sum_exp(bank, beta, axis))
     return _add_log_probability(scores, total, direction, strength, beta)
 
 
@@ -126,7 +147,7 @@ def sinkhorn(
         beta: inverse temperature, per unit of the scores.
         iterations: rounds of balancing texts, then images.
     """
-    potential = _remembered(memory, ("sinkhorn", beta, iterations), lambda: _potential(scores, beta, iterations))
+    potential = _kept(memory, ("sinkhorn", beta, iterations), lambda: _potential(scores, beta, iterations))
     plan = _empty_like(scores)
     for where, block in row_blocks(scores):
         logits = beta * block.astype(np.float64) + potential
@@ -233,12 +254,8 @@ def _empty_like(scores: np.ndarray) -> np.ndarray:
     return np.empty(scores.shape, np.promote_types(scores.dtype, np.float32))
 
 
-def _remembered(memory: Memory | None, key: Hashable, compute: Callable[[], Any]) -> Any:
-    if memory is None:
-        return compute()
-    if key not in memory:
-        memory[key] = compute()
-    return memory[key]
+def _kept(memory: Memory | None, key: Hashable, compute: Callable[[], Any]) -> Any:
+    return compute() if memory is None else memory.of(key, compute)
 
 
 def _add_log_probability(

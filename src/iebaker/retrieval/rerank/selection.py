@@ -5,6 +5,7 @@ the deviation travels with the choice, so test is re-ranked with the very number
 """
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, get_args
 
@@ -176,8 +177,7 @@ def select(
     for values in bank or ():
         if values is not None:
             require_numbers(values, finite=True)
-    memory: members.Memory = {}
-    relevant = relevance(image_of_text)
+    relevant, memory = relevance(image_of_text), members.Memory()
     deviation = standard_deviation(scores)
     if deviation == 0:
         raise IebakerError("scores: all are equal on validation, so there is nothing to re-rank")
@@ -186,13 +186,13 @@ def select(
             f"scores: their standard deviation on validation is {deviation:.3g}, beyond what single precision can "
             "re-rank; scale them, for example to [-1, 1]"
         )
-    choices, table = {}, []
-    for direction in DIRECTIONS:
+
+    def select_for(direction: Direction) -> tuple[Choice, list[dict[str, Any]]]:
+        measure = text_to_image_hits if direction == "text_to_image" else image_to_text_hits
         best, of_best = Choice("none", deviation), 0.0
-        forward = None
+        forward, table = None, []
         for choice in _family(params, deviation, direction, bank):
             found = _reranked(choice, scores, direction, bank, memory)
-            measure = text_to_image_hits if direction == "text_to_image" else image_to_text_hits
             hits = measure(found, relevant, CRITERION_RANKS)
             forward = hits if forward is None else forward
             row = {f"R@{rank}": round(100 * float(hits[:, CRITERION_RANKS.index(rank)].mean()), 4) for rank in RANKS}
@@ -201,8 +201,12 @@ def select(
             gain, error = _gain(hits, forward, image_of_text, direction)
             if params.method != "auto" or gain > max(of_best, error):
                 best, of_best = choice, gain
-        choices[direction] = best
-    return Selection(choices, table)
+        return best, table
+
+    with ThreadPoolExecutor(len(DIRECTIONS)) as pool:  # numpy works outside of the interpreter's lock
+        selected = dict(zip(DIRECTIONS, pool.map(select_for, DIRECTIONS), strict=True))
+    choices = {direction: choice for direction, (choice, _) in selected.items()}
+    return Selection(choices, [row for _, table in selected.values() for row in table])
 
 
 def _family(params: SarParams, deviation: float, direction: Direction, bank: BankScores | None) -> Iterator[Choice]:

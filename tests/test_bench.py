@@ -1,0 +1,96 @@
+"""The benchmark's harness, and its numbers where pages quote them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+
+from iebaker.bench import growth, naive, run
+from iebaker.bench.measure import Measurement, in_child, least_seconds
+from iebaker.method.similarity import local_similarity
+
+FILE = ROOT / "reports/benchmark.json"
+MEASURED = json.loads(FILE.read_text()) if FILE.exists() else {}
+ROWS = {row["name"]: Measurement(**row) for subject in MEASURED.values() for row in subject["rows"]}
+
+
+def quoted(page):
+    """Each table row of a page that is named as a measurement, with its cells by column."""
+    columns = []
+    for line in (ROOT / page).read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
+        if cells and cells[0] in ROWS:
+            yield cells[0], dict(zip(columns, cells, strict=True))
+        elif cells and not cells[0].startswith("---"):
+            columns = cells
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/speed.md"])
+def test_quoted_numbers_are_those_of_the_file(page):
+    found = dict(quoted(page))
+    if page.startswith("docs"):
+        assert found.keys() == ROWS.keys()
+    for name, cells in found.items():
+        expected = dict(zip(run.COLUMNS, run.cells(ROWS[name]), strict=True))
+        assert cells == {column: expected[column] for column in cells}, name
+
+
+def test_what_is_written_says_what_it_ran_on_and_on_no_ones_machine(tmp_path, monkeypatch):
+    row = Measurement("work", ours=2.0, naive=9.0, bound=1.0, ours_peak=3 * 10**9)
+    monkeypatch.setattr("iebaker.bench.similarity.rows", lambda: [row])
+    lines = []
+    run.run(["similarity"], tmp_path / "benchmark.json", tmp_path, lines.append, None)
+    assert lines[-1] == "| work | 2 | 9 |  | 1 | 4.50 |  | 0.50 | 3.00 |  |"
+    written = json.loads((tmp_path / "benchmark.json").read_text())["similarity"]
+    assert Measurement(**written["rows"][0]) == row
+    assert written["hardware"].keys() == {
+        "processor", "instructions", "cores", "memory_gb", "torch", "accelerator"
+    }  # fmt: skip
+
+
+def test_an_unknown_subject_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="speed is no benchmark; choose from similarity"):
+        run.run(["speed"], tmp_path / "benchmark.json", tmp_path, print, None)
+
+
+def hold(mebibytes):
+    return int(np.ones(mebibytes * 2**17).sum())
+
+
+def test_memory_is_that_of_the_child_alone():
+    here = np.ones(300 * 2**17)  # what this process holds does not count
+    (_, little), (total, much) = in_child(hold, 1), in_child(hold, 200)
+    assert total == 200 * 2**17 and here.any()
+    assert 190 * 2**20 < much - little < 260 * 2**20
+
+
+def test_works_take_turns():
+    calls = []
+    times = least_seconds(2, one=lambda: calls.append(1), two=lambda: calls.append(2))
+    assert calls == [1, 2, 1, 2] and set(times) == {"one", "two"} and min(times.values()) >= 0
+
+
+def test_the_naive_formulation_computes_the_same():
+    text, image = torch.randn(5, 7, 16), torch.randn(4, 3, 16)
+    torch.testing.assert_close(naive.local_similarity(text, image), local_similarity(text, image))
+
+
+def test_growth_finds_exponents_and_draws(tmp_path):
+    found = [
+        Measurement(f"{stage}, {5 * size} x {size}", ours=3 * size**power, ours_peak=1000 * size)
+        for stage, power in (("prepare", 1.0), ("rerank", 2.0))
+        for size in (100, 200, 400, 800)
+    ]
+    series = growth.series(found)
+    assert growth.exponents(series["prepare"]) == pytest.approx(1)
+    assert growth.exponents(series["rerank"]) == pytest.approx(2)
+    for name in ("one.svg", "two.svg"):
+        growth.draw(found, tmp_path / name)
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+
+
+@pytest.mark.parametrize("stage", growth.STAGES)
+def test_every_stage_runs_at_a_small_size(stage):
+    assert growth.STAGES[stage](12) > 0
