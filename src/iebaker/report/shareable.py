@@ -8,7 +8,7 @@ PLACE = re.compile(
     r"""
     (?P<url>[A-Za-z][A-Za-z0-9+.-]*://[^\s'",\]}]*)
     | (?P<token>\bhf_[A-Za-z0-9]{16,})
-    | (?P<quote>['"])(?P<quoted>(?:[A-Za-z-]+:)?(?:~|[A-Za-z]:)?[/\\][^'"\n]*)(?P=quote)
+    | (?P<quote>['"])(?P<quoted>(?:[A-Za-z-]+:(?!//))?(?:~|[A-Za-z]:)?[/\\][^'"\n]*)(?P=quote)
     | (?<![\w./~*-])(?P<bare>(?:~|[A-Za-z]:)?[/\\][^\s'",\]}]+)
     """,
     re.VERBOSE,
