@@ -114,6 +114,7 @@ def write_local_similarity(
                 rows = slice(start, start + block)
                 tokens, padding = _trimmed(text_tokens[rows], None if text_padding is None else text_padding[rows])
                 squared[rows] += _gram_strip(tokens, padding, strip, precision) @ of_images.T
+            del of_images  # before the next one is made
         squared.clamp_(min=0).sqrt_()  # rounding can fall below 0
 
 
