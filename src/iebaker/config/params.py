@@ -208,9 +208,9 @@ class SarParams(Section):
     bank_size: Count = Field(
         ge=0, le=1_000_000, description="training queries of each side whose similarities are exported for querybank"
     )
-    weight_forward: Number = Field(ge=0, le=1e6, description="W1 of weighted")
-    weight_reverse: Number = Field(ge=0, le=1e6, description="W2 of weighted")
-    decay: Number = Field(ge=0, le=1e3, description="xi of weighted")
+    weight_forward: Number = Field(ge=0, le=1e6, allow_inf_nan=False, description="W1 of weighted")
+    weight_reverse: Number = Field(ge=0, le=1e6, allow_inf_nan=False, description="W2 of weighted")
+    decay: Number = Field(ge=0, le=1e3, allow_inf_nan=False, description="xi of weighted")
     strength: Annotated[Number, AfterValidator(_moderate)] = Field(
         ge=0,
         description="lambda of soft and querybank, in validation standard deviations; .inf: reversed retrieval alone",
@@ -218,6 +218,7 @@ class SarParams(Section):
     beta: Number = Field(
         gt=0,
         le=1e6,
+        allow_inf_nan=False,
         description="inverse temperature of soft, querybank and sinkhorn, per standard deviation of validation",
     )
     iterations: Count = Field(ge=1, le=10_000, description="of sinkhorn")
