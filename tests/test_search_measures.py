@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from search_fixtures import CAPTIONS, write_images, write_model
 from typer.testing import CliRunner
 
@@ -109,3 +110,48 @@ def test_the_bench_measures_each_store_in_a_process_of_its_own(tmp_path):
     (row,) = json.loads((tmp_path / "out.json").read_text())["table"]
     assert done.exit_code == 0 and row["rows"] == 300 and row["probes"] is None
     assert row["exact_to_numpy"] > 0 and row["scan_mb"] == pytest.approx(300 * 16 * 4 / 1e6, abs=0.1)
+
+
+def of(value, unit="", digits=0):
+    return "-" if value is None else f"{value:,.{digits}f}{unit}"
+
+
+def scale_line(row):
+    """A row of docs/search.md's table of sizes."""
+    index = [row.get(name) for name in ("index_p50_ms", "index_p95_ms", "recall", "index_memory_mb", "table_mb")]
+    cells = [
+        f"{row['vectors']}, {row['rows']:,}",
+        of(row["numpy_p50_ms"], digits=1),
+        f"{row['exact_p50_ms']:,.1f}, {row['exact_p95_ms']:,.1f} ({row['exact_to_numpy']:.2f})",
+        f"{of(index[0], digits=1)}, {of(index[1], digits=1)}",
+        of(index[2], digits=3),
+        f"{of(row['exact_memory_mb'])}, {of(index[3])}",
+        f"{of(row['shards_mb'])}, {of(row['scan_mb'])}, {of(index[4])}",
+        of(row["load"]),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def sar_line(method, found):
+    """A row of docs/search.md's table of single-query SAR."""
+    ranks = ", ".join(f"{found[f't2i_R@{rank}']:.1f}" for rank in (1, 5, 10))
+    return f"| `{method}` | {ranks} | {found['mR']:.1f} |"
+
+
+def test_the_page_shows_what_was_measured():
+    page = (ROOT / "docs/search.md").read_text()
+    scale = json.loads((ROOT / "reports/search/scale.json").read_text())
+    rsicd = json.loads((ROOT / "reports/search/rsicd.json").read_text())
+    missing = [line for line in map(scale_line, scale["table"]) if line not in page]
+    missing += [line for line in (sar_line(*one) for one in rsicd["sar"].items()) if line not in page]
+    auroc, stages, served = rsicd["relevant_auroc"], rsicd["two_stages"], rsicd["served"]
+    missing += [
+        text
+        for text in (
+            f"{auroc['cosine']:.3f} by cosine and {auroc['confidence']:.3f} by confidence",
+            f"{100 * stages['50']:.1f}% of them with 50 candidates and {100 * stages['200']:.1f}% with 200",
+            f"p50 {served['p50_ms'] / 1000:.1f} s and p95 {served['p95_ms'] / 1000:.1f} s",
+        )
+        if text not in page
+    ]
+    assert missing == []

@@ -4,7 +4,7 @@ The shards remain the truth. The table says which shards it was made from and is
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -239,11 +239,11 @@ def mixed(vectors: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """(N, d) float32: normalised vectors plus as much isotropic noise, normalised."""
     noise = generator.standard_normal(vectors.shape, np.float32)
     together = vectors + noise / np.linalg.norm(noise, axis=1, keepdims=True)
-    return together / np.linalg.norm(together, axis=1, keepdims=True)
+    return np.asarray(together / np.linalg.norm(together, axis=1, keepdims=True))
 
 
 def recall_at(
-    count: int, found: list[np.ndarray], exact: list[np.ndarray], own: list[int | None] | None = None
+    count: int, found: Sequence[np.ndarray], exact: Sequence[np.ndarray], own: Sequence[int | None] | None = None
 ) -> float:
     """Share of each query's exact `count` nearest rows, itself left out, that are among the `count` found."""
     shares = []
