@@ -59,7 +59,9 @@ class Settings:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Settings":
         """The inverse of `dataclasses.asdict`, out of JSON."""
-        scenes = {key: tuple(value) if isinstance(value, list) else value for key, value in values["scenes"].items()}
+        scenes: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values["scenes"].items()
+        }
         return cls(**{**values, "scenes": SceneSettings(**scenes)})
 
 
@@ -102,7 +104,8 @@ class Archive:
         """(N, d) float32, normalised to half precision; memory-mapped where indexing left them so."""
         mapped = self.folder / LOCAL / VECTORS
         if mapped.exists() and mapped.stat().st_mtime_ns >= (self.folder / COLLECTION).stat().st_mtime_ns:
-            return np.load(mapped, mmap_mode="r")
+            vectors: np.ndarray = np.load(mapped, mmap_mode="r")
+            return vectors
         return shards.matrix_of(self._read(["vector"])["vector"]).astype(np.float32)
 
     @cached_property
@@ -138,7 +141,8 @@ class Archive:
     @property
     def named_table(self) -> str | None:
         """Where its LanceDB table was told to lie, such as s3://bucket/folder; None: here, if it needs one."""
-        return self._places.get("request", {}).get("table")
+        place: str | None = self._places.get("request", {}).get("table")
+        return place
 
     @property
     def table_place(self) -> str:
@@ -148,7 +152,7 @@ class Archive:
     @property
     def shards_digest(self) -> str:
         """Identifies the content of its shards."""
-        return self.collection.get("iebaker:shards", "")
+        return str(self.collection.get("iebaker:shards", ""))
 
     @property
     def model_folder(self) -> Path:
@@ -291,4 +295,4 @@ def _hull(boxes: Sequence[tuple[float, ...]]) -> list[float]:
 
 
 def _iso(time: Any) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return str(time.strftime("%Y-%m-%dT%H:%M:%SZ"))

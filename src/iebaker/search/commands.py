@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, cast
 
 import typer
 
@@ -16,7 +16,8 @@ from iebaker.search.measuring import bench_search, search_eval
 from iebaker.search.reverse import METHODS
 
 LOOPBACK = ("127.0.0.1", "localhost")
-Sar = StrEnum("Sar", list(METHODS))
+Sar = StrEnum("Sar", list(METHODS))  # type: ignore[misc]  # the names are those of the methods
+NO_SAR = Sar("none")
 Engine = StrEnum("Engine", ["process", "ray"])
 ArchiveFolder = Annotated[Path, typer.Argument(help="folder of the archive")]
 ModelFolder = Annotated[
@@ -109,7 +110,7 @@ def index(
             raise IebakerError("a new archive needs --model FOLDER and --images PATH")
         if request.weights is None:
             request = replace(request, weights=fusion_of(request.model))
-        plan = make_plan(archive, embedder := Embedder(request.model, device), request)
+        plan = make_plan(archive, embedder := Embedder(cast(Path, request.model), device), request)
         if not commit:
             typer.echo(
                 f"{archive}: {len(plan.parts)} shards, fusion {plan.settings.global_weight} global + "
@@ -136,7 +137,7 @@ def search(
     candidates: Annotated[int, typer.Option(min=1, help="results whose local similarity is computed")] = 200,
     sar: Annotated[
         Sar, typer.Option(help="re-sort the candidates by reversed retrieval through the captions")
-    ] = Sar.none,
+    ] = NO_SAR,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="hyper-parameter of --sar, as in params.yaml")
     ] = None,
@@ -156,11 +157,12 @@ def search(
 
         terms = [Term(words)] if words.strip() else []
         terms += [Term(open_picture(path)) for path in image or []]
-        for given, sign in ((plus, 1), (minus, -1)):
+        signs: list[tuple[list[str] | None, Literal[1, -1]]] = [(plus, 1), (minus, -1)]
+        for given, sign in signs:
             terms += [Term(open_picture(Path(one)) if Path(one).is_file() else one, sign) for one in given or []]
         searcher = Searcher(Archive(archive, images or (), model), device, exact)
         box = _numbers(bbox, float, 4, "--bbox") or None
-        resort = sar_params(sar.value, settings or []) if sar != Sar.none else None
+        resort = sar_params(sar.value, settings or []) if sar != NO_SAR else None
         hits = searcher.search(terms, k, where or None, box, candidates, resort)
         plain = [output.as_dict(hit, searcher.path(hit)) for hit in hits]
         if html:

@@ -96,8 +96,8 @@ def write_vectors(folder: Path, files: Sequence[Path], dimensions: int) -> int:
                 start += count
             out.flush()
         else:
-            with partial.open("wb") as file:
-                np.save(file, np.zeros((0, dimensions), np.float32))
+            with partial.open("wb") as empty:
+                np.save(empty, np.zeros((0, dimensions), np.float32))
     return sum(rows)
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from tqdm import tqdm
@@ -142,7 +142,9 @@ class Known:
             if of["href"] != table[0]["href"]:
                 break  # a copy of the same file
             place = Place(of["bbox"] and tuple(of["bbox"].values()), of["datetime"], of["sensor"], of["gsd"])
-            kept = self._archive.tokens(np.array([row]))[0] if tokens else np.zeros((0, 0), np.float16)
+            kept = np.zeros((0, 0), np.float16)
+            if tokens:
+                kept = cast(list[np.ndarray], self._archive.tokens(np.array([row])))[0]
             yield of["window"] and tuple(of["window"]), place, self._archive.vectors[row].astype(np.float16), kept
 
 
@@ -152,8 +154,8 @@ class _ShardWriter:
     def __init__(self, plan: Plan, embedder: Embedder, known: Known, bank: np.ndarray, summary: Summary) -> None:
         self.plan, self.embedder, self.known, self.bank, self.summary = plan, embedder, known, bank, summary
         self.rows: list[Row] = []
-        self.vectors: list[np.ndarray] = []
-        self.tokens: list[np.ndarray] = []
+        self.vectors: list[np.ndarray | None] = []
+        self.tokens: list[np.ndarray | None] = []
         self.refused: list[tuple[str, str]] = []
         self.waiting: list[tuple[int, np.ndarray]] = []  # row and pixels
 

@@ -110,7 +110,7 @@ def is_scene(file: BinaryIO) -> bool:
             return False
         file.seek(0)
         with Image.open(file) as image:
-            return GEO_KEYS in image.tag_v2
+            return GEO_KEYS in getattr(image, "tag_v2", {})
     except images.UNREADABLE:
         return True  # more bands or other numbers than Pillow reads: rasterio's to say
     finally:

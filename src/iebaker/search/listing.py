@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from iebaker.datasets.files import UNPACKING_ERRORS, check_relative
 from iebaker.errors import IebakerError
@@ -123,7 +123,7 @@ def sidecars(href: str) -> list[str]:
 
 def sha256_of(file: BinaryIO) -> str:
     """Of the content of an open file, which is then at its start again."""
-    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.file_digest(cast(io.BufferedIOBase, file), "sha256").hexdigest()
     file.seek(0)
     return digest
 

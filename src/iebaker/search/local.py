@@ -21,4 +21,5 @@ def local_of_query(text_tokens: Tensor, image_tokens: Tensor) -> Tensor:
         (N_image,) float32, not scaled.
     """
     text, images = F.normalize(text_tokens.float(), dim=-1), F.normalize(image_tokens.float(), dim=-1)
-    return torch.linalg.matrix_norm(text @ images.mT)
+    norms: Tensor = torch.linalg.matrix_norm(text @ images.mT)
+    return norms

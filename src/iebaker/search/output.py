@@ -5,7 +5,7 @@ import csv
 import html
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image
 
@@ -97,7 +97,7 @@ def _geometry(box: list[float] | None) -> dict[str, Any] | None:
     if box is None:
         return None
     rings = []
-    for west, south, east, north in split_at_antimeridian(tuple(box)):
+    for west, south, east, north in split_at_antimeridian(cast("tuple[float, float, float, float]", tuple(box))):
         rings.append([[[west, south], [east, south], [east, north], [west, north], [west, south]]])
     if len(rings) == 1:
         return {"type": "Polygon", "coordinates": rings[0]}

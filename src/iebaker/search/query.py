@@ -100,7 +100,8 @@ class Searcher:
         settings = self.archive.settings
         with self._towers:
             vectors, tokens = self._encode(terms)
-        query = sum(term.sign * vector for term, vector in zip(terms, vectors, strict=True)) / len(terms)
+        signed = [term.sign * vector for term, vector in zip(terms, vectors, strict=True)]
+        query: np.ndarray = np.sum(signed, axis=0) / len(terms)
         found = max(candidates, count) if tokens or sar else count
         rows, similarity = self.store.nearest(query, found, where, box)
         score = settings.global_weight * similarity
@@ -140,7 +141,7 @@ class Searcher:
         try:
             return self.archive.roots.path(hit.about["href"])
         except IebakerError:
-            return hit.about["href"]
+            return str(hit.about["href"])
 
     def _encode(self, terms: Sequence[Term]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """(d,) of each term, and the tokens (L, d) of each if all are words."""
@@ -163,16 +164,17 @@ class Searcher:
 
     def _local(self, terms: Sequence[Term], tokens: list[np.ndarray], rows: np.ndarray) -> np.ndarray:
         """(N,) signed sum of the words' local similarities; tokens that were not kept are computed from the images."""
-        kept = self.archive.tokens(rows)
+        kept: Sequence[np.ndarray] | None = self.archive.tokens(rows)
         if kept is None:
             pictures = [self.picture(int(row)) for row in rows]
             with self._towers:
-                kept = self.embedder.images(pictures, tokens=True)[1]
+                kept = list(self.embedder.images(pictures, tokens=True)[1])
         stacked = torch.from_numpy(np.asarray(kept)).float()
-        return sum(
+        signed = [
             term.sign * local_of_query(torch.from_numpy(values), stacked).numpy()
             for term, values in zip(terms, tokens, strict=True)
-        )
+        ]
+        return np.asarray(np.sum(signed, axis=0))
 
     def _resorted(self, sar: SarParams, rows: np.ndarray, similarity: np.ndarray) -> np.ndarray:
         bank = self.archive.captions[1]

@@ -83,5 +83,7 @@ def resort(choice: Choice, similarity: np.ndarray, bank: np.ndarray) -> np.ndarr
         (K,) values whose order is the new one.
     """
     if choice.method == "querybank":
-        return apply(choice, similarity[None], "text_to_image", BankScores(text_to_image=bank))[0]
-    return apply(choice, np.concatenate([similarity[None], bank]), "text_to_image")[0]
+        resorted = apply(choice, similarity[None], "text_to_image", BankScores(text_to_image=bank))
+    else:
+        resorted = apply(choice, np.concatenate([similarity[None], bank]), "text_to_image")
+    return np.asarray(resorted[0])

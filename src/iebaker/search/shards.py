@@ -69,7 +69,7 @@ def write(path: Path, rows: Sequence[Row], vectors: np.ndarray, reverse: np.ndar
 
 def read_note(path: Path) -> dict[str, Any]:
     """The note of one shard."""
-    return json.loads(pq.read_schema(path).metadata[OURS])
+    return dict(json.loads(pq.read_schema(path).metadata[OURS]))
 
 
 def fixed_lists(values: np.ndarray) -> pa.FixedSizeListArray:

@@ -40,7 +40,7 @@ def matching(table: pa.Table, condition: str | None = None, box: Box | None = No
     if expression is None:
         return None
     numbered = table.append_column("row", pa.array(np.arange(len(table))))
-    return numbered.filter(expression)["row"].to_numpy()
+    return np.asarray(numbered.filter(expression)["row"].to_numpy())
 
 
 def arrow_column(name: str) -> pc.Expression:
