@@ -242,6 +242,7 @@ def test_packaged_text_tower_knows_what_is_alike(towers):
 
 
 def test_packaged_towers_are_saved_whole_and_symbolically(towers, tmp_path, monkeypatch):
+    towers.tokenizer(CAPTIONS)  # a tokenizer that was used is saved with its length
     factory.save(towers, tmp_path, {})
     config = json.loads((tmp_path / "open_clip_config.json").read_text())["model_cfg"]["text_cfg"]
     assert config["hf_model_name"] == config["hf_tokenizer_name"] == packaged.TEXT_MODEL

@@ -62,6 +62,8 @@ def repository(tmp_path_factory) -> Repository:
     repository("git", "config", "user.name", "Tests")
     commit(repository, "begin")
     repository("dvc", "repro", "-q")
+    left = (folder / "data/resume/synthetic").rglob("*")
+    assert not [path for path in left if path.is_file()]  # no training is to be resumed: its model is safe
     commit(repository, "reproduce")
     return repository
 
@@ -72,8 +74,6 @@ def commit(repository: Repository, message: str) -> None:
 
 
 def test_repro_twice_does_nothing_and_leaves_a_clean_tree(repository):
-    left = (repository.folder / "data/resume/synthetic").rglob("*")
-    assert not [path for path in left if path.is_file()]  # no training is to be resumed: its model is safe
     for folder in ("data/corpora/synthetic", "data/models/synthetic/full", "reports/metrics"):
         (repository.folder / folder / ".DS_Store").write_bytes(b"of a file manager")
     assert repository.stages_run(repository("dvc", "repro")) == {"locate"}  # a look at the sources

@@ -28,6 +28,7 @@ def folder(model, corpus, tmp_path_factory):
 
 
 def test_matrices_agree_with_one_pair_at_a_time(model, corpus, folder):
+    model.read(tokens=True)  # other tests of this model want none
     split = loading.split_of(corpus[0], "test")
     exported = {kind: matrices.open_matrix(folder, kind) for kind in ("global", "local")}
     assert isinstance(exported["global"], np.memmap)

@@ -164,11 +164,11 @@ class Searcher:
 
     def _local(self, terms: Sequence[Term], tokens: list[np.ndarray], rows: np.ndarray) -> np.ndarray:
         """(N,) signed sum of the words' local similarities; tokens that were not kept are computed from the images."""
-        kept: Sequence[np.ndarray] | None = self.archive.tokens(rows)
+        kept: Sequence[np.ndarray] | np.ndarray | None = self.archive.tokens(rows)
         if kept is None:
             pictures = [self.picture(int(row)) for row in rows]
             with self._towers:
-                kept = list(self.embedder.images(pictures, tokens=True)[1])
+                kept = self.embedder.images(pictures, tokens=True)[1]
         stacked = torch.from_numpy(np.asarray(kept)).float()
         signed = [
             term.sign * local_of_query(torch.from_numpy(values), stacked).numpy()
