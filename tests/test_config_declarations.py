@@ -212,7 +212,7 @@ def test_the_readmes_command_is_the_published_recipe():
         "model": {"name": "ViT-B-32-quickgelu", "pretrained": "openai", "lock_image": False, "lock_text": False},
         "train": {
             "epochs": 7, "batch_size": 100, "pairs": "all", "lr": 1.5e-5, "weight_decay": 0.7, "warmup_steps": 200,
-            "grad_clip": 50.0, "logit_scale": 2.996, "crop_scale": 0.9, "flip": False, "injected_rate": 0.0,
+            "grad_clip": 50.0, "logit_scale": 2.996, "crop_scale": 0.9, "orientations": 1, "injected_rate": 0.0,
         },
         "eba": {"scheme": "decoupled", "drop_ratio": 0.01, "start_epoch": 4, "bank": "reference", "bank_size": 200000},
         "ker": {

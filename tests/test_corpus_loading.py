@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iebaker.corpus import loading
+from iebaker.corpus.loading import StoredImage
+from iebaker.corpus.words import names_direction
 from iebaker.errors import IebakerError
 
 
@@ -19,7 +21,7 @@ def pairs_of(images: int, captions: int) -> pd.DataFrame:
 @given(st.integers(1, 9), st.integers(1, 5), st.integers(1, 8), st.integers(0, 99))
 def test_an_epoch_visits_every_pair_at_most_once(images, captions, batch, seed):
     pairs = pairs_of(images, captions)
-    for mode, size in (("all", images * captions), ("one_per_image", images)):
+    for mode, size in (("all", images * captions), ("one_per_image", images), ("whole_images", images * captions)):
         assert loading.pairs_per_epoch(pairs, mode) == size
         if size < batch:
             with pytest.raises(IebakerError, match="batch_size"):
@@ -29,6 +31,8 @@ def test_an_epoch_visits_every_pair_at_most_once(images, captions, batch, seed):
         assert len(rows) == size // batch * batch == len(set(rows))
         if mode == "one_per_image":
             assert pairs["image_id"].iloc[rows].is_unique
+        if mode == "whole_images":
+            assert (pairs["image_id"].iloc[rows].diff() != 0).sum() == -(-len(rows) // captions)
 
 
 def test_one_per_image_draws_every_caption_equally():
@@ -54,6 +58,30 @@ def test_offenders_are_not_trained_on(corpus):
     left = set(pairs["image_id"])
     train = set(corpus[0].manifest.query("split == 'train'")["image_id"])
     assert left == train - set(offenders["image_id"])
+
+
+def test_the_eight_orientations_of_an_image_are_those_of_a_square(rng):
+    image = StoredImage("b", 3, rng.integers(0, 255, (5, 5, 3), np.uint8))
+    all_eight = [image.oriented(number) for number in range(8)]
+    turns = [np.rot90(image.pixels, quarters)[:, ::step] for quarters in range(4) for step in (1, -1)]
+    assert {one.pixels.tobytes() for one in all_eight} == {turn.tobytes() for turn in turns}
+    assert len({one.pixels.tobytes() for one in all_eight}) == len(set(all_eight)) == 8
+    assert all_eight[0] == image and (all_eight[0].pixels == image.pixels).all()
+    assert (all_eight[1].pixels == image.pixels[:, ::-1]).all() and (all_eight[3].pixels == image.pixels[::-1]).all()
+
+
+@pytest.mark.parametrize(
+    ("caption", "named"),
+    [
+        ("a plane on the Left.", True),
+        ("cars head north-west", True),
+        ("the northern bank", True),
+        ("many trees are on two sides", False),
+        ("a bright, leftover field", False),
+    ],
+)
+def test_a_direction_is_a_word_of_its_own(caption, named):
+    assert names_direction(caption) == named
 
 
 def test_split_columns_are_the_captions_own_images(corpus):

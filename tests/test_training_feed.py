@@ -1,16 +1,20 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
-from training_fixtures import FROZEN, config, make_trainer
+from training_fixtures import FROZEN, TRANSFORMER, config, make_trainer
 
 from iebaker.corpus import loading
 from iebaker.corpus.streams import PURPOSES, stream
+from iebaker.corpus.words import names_direction
 from iebaker.method.masking import KeywordMasker
 from iebaker.method.task import Batch, MaskedCaptions
 from iebaker.model import factory, tower
 from iebaker.model.adapters import Trunk
 from iebaker.model.features import FeatureStore
 from iebaker.training.feed import Feed
+from iebaker.training.gradients import backward
 from iebaker.training.plan import make_plan
 
 ROWS = np.arange(20)
@@ -88,3 +92,56 @@ def test_positives_are_the_pairs_of_the_same_caption_or_image(corpus):
     rows = list(zip(pairs["image_id"], pairs["caption"], strict=True))
     expected = [[image == other or caption == same for other, same in rows] for image, caption in rows]
     assert feed.batch(ROWS).positives.tolist() == expected and sum(map(sum, expected)) > len(ROWS)
+
+
+@pytest.mark.parametrize("sections", [{}, FROZEN])
+def test_whole_images_are_encoded_once_and_mean_the_same(corpus, sections):
+    """Each distinct image and caption of a batch is one row; loss and gradients are those of a row for each pair."""
+    train = {"pairs": "whole_images", "crop_scale": 1.0} | sections.get("train", {})
+    trainer = make_trainer(corpus, **(TRANSFORMER | sections | {"train": train}))
+    trainer.task.train()
+    rows = next(trainer.feed.epoch())
+    pairs = trainer.plan.pairs.iloc[rows]
+    assert pairs["image_id"].nunique() <= -(-len(rows) // 5) + 1
+    shared = trainer.feed.batch(rows)
+    sizes = [len(inputs[0] if isinstance(inputs, Trunk) else inputs) for inputs in (shared.images, shared.texts)]
+    assert sizes == [pairs["image_id"].nunique(), pairs["caption"].nunique()]
+    trainer.feed.recipe = trainer.feed.recipe.model_copy(update={"pairs": "all"})
+    repeated = trainer.feed.batch(rows)._replace(masked=shared.masked)
+    assert repeated.image_of is repeated.text_of is None
+    found = [outcome(trainer.task, batch, size) for batch in (shared, repeated) for size in (0, 6)]
+    for loss, gradients in found[1:]:
+        torch.testing.assert_close(loss, found[0][0], rtol=1e-4, atol=1e-5)
+        for name, values in gradients.items():
+            torch.testing.assert_close(values, found[0][1][name], rtol=1e-4, atol=1e-4, msg=name)
+
+
+def outcome(task, batch, chunk_size):
+    task.zero_grad()
+    loss = backward(task, batch, chunk_size, torch.amp.GradScaler("cpu", enabled=False))["loss"].detach()
+    return loss, {name: values.grad.clone() for name, values in task.named_parameters() if values.requires_grad}
+
+
+@pytest.mark.parametrize("sections", [{"train": {"crop_scale": 1.0}}, FROZEN])
+def test_images_are_turned_unless_a_caption_names_a_direction(corpus, sections):
+    manifest = corpus[0].manifest.copy()
+    image_id = manifest.loc[manifest["split"] == "train", "image_id"].iloc[0]
+    manifest.loc[manifest.index[manifest["image_id"] == image_id][0], "caption"] = "a road on the left"
+    corpus = [dataclasses.replace(corpus[0], manifest=manifest)]
+    feed = make_trainer(corpus, **(sections | {"train": sections["train"] | {"orientations": 8}})).feed
+    image = feed.model.image
+    stays = feed.plan.pairs["image_id"].to_numpy() == image_id
+    named = [names_direction(caption) for caption in feed.captions]
+    assert stays.any() and set(feed.plan.pairs["image_id"][named]) == set(feed.plan.pairs["image_id"][~feed.turns])
+    seen = set()
+    for start in range(0, 100, 20):
+        rows = np.r_[np.flatnonzero(stays)[:1], start + ROWS[1:]]
+        draw = feed._draw(rows)
+        assert not draw.orientations[~feed.turns[rows]].any()
+        seen |= set(draw.orientations)
+        turned = [feed.images[row].oriented(number) for row, number in zip(rows, draw.orientations, strict=True)]
+        expected, found = image.reader.inputs(turned, image.device), feed._read(draw).images
+        if isinstance(found, Trunk):
+            expected, found = (values.pooled.float() for values in (image.lower(expected), found))
+        torch.testing.assert_close(found, expected, rtol=2e-3, atol=2e-3)
+    assert seen == set(range(8))

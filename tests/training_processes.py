@@ -19,7 +19,7 @@ GENTLE = {"train": {"lr": 1e-7, "epochs": 2}}
 
 
 def settings(processes: int, chunk_size: int = 0) -> dict[str, dict]:
-    train = GENTLE["train"] | {"processes": processes, "chunk_size": chunk_size, "crop_scale": 0.7, "flip": True}
+    train = GENTLE["train"] | {"processes": processes, "chunk_size": chunk_size, "crop_scale": 0.7, "orientations": 8}
     return TRANSFORMER | {"train": train, "ker": {"mask_ratio": 0.6}}
 
 

@@ -120,7 +120,10 @@ class TrainParams(Section):
 
     epochs: Count = Field(ge=0, le=10_000, description="0 evaluates the untouched model")
     batch_size: Count = Field(ge=2, le=1_000_000, description="a contrastive loss needs at least two pairs")
-    pairs: Literal["all", "one_per_image"]
+    pairs: Literal["all", "one_per_image", "whole_images"] = Field(
+        description="of an epoch: all in any order, one caption drawn for each image, or all with those of an image in "
+        "one batch, for which image and repeated captions are encoded once"
+    )
     positives: Literal["own", "identical"] = Field(
         description="what an anchor is aligned with: its own pair, or every pair of the same caption or image"
     )
@@ -133,7 +136,10 @@ class TrainParams(Section):
     grad_clip: Number = Field(gt=0, allow_inf_nan=False)
     logit_scale: Number = Field(ge=-10, le=10, description="natural logarithm of s, fixed")
     crop_scale: Number = Field(gt=0, le=1, description="smallest area share of the random crop; 1: no augmentation")
-    flip: bool
+    orientations: Literal[1, 2, 4, 8] = Field(
+        description="of the eight turns and mirror images that a training image is drawn in; 1: as it is, 2: and "
+        "mirrored, 4: both also upside down. Where a caption names a direction, its image stays as it is"
+    )
     feature_dropout: Number = Field(ge=0, lt=1, description="on the cached features of frozen trunks")
     injected_rate: Number = Field(
         ge=0, le=1, description="share of training captions swapped for another image's, to audit the elimination"

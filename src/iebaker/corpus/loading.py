@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +26,22 @@ class StoredImage:
 
     Attributes:
         pixels: (S, S, 3) uint8, memory-mapped.
+        orientation: 0 as it was taken; else which of the eight turns and mirror images of a square it is.
     """
 
     benchmark: str
     image_id: int
     pixels: np.ndarray = field(compare=False, repr=False)
+    orientation: int = 0
 
-    def place(self) -> tuple[str, int]:
-        """Benchmark and image id: what tells images apart."""
-        return self.benchmark, self.image_id
+    def place(self) -> tuple[str, int, int]:
+        """Benchmark, image id and orientation: what tells images apart."""
+        return self.benchmark, self.image_id, self.orientation
+
+    def oriented(self, orientation: int) -> "StoredImage":
+        """This image, taken as it is, in another orientation; odd ones are mirrored, from 4 on stand on their side."""
+        pixels = np.rot90(self.pixels, (0, 2, 1, 3)[orientation // 2])
+        return replace(self, pixels=pixels[:, ::-1] if orientation % 2 else pixels, orientation=orientation)
 
 
 @dataclass(frozen=True)
@@ -202,7 +209,8 @@ def epoch_batches(
     """Shuffled batches of row numbers of `pairs` for one epoch, the last incomplete batch dropped.
 
     Args:
-        mode: "all", every pair once (as published), or "one_per_image", one caption drawn for each image.
+        mode: "all", every pair once (as published); "one_per_image", one caption drawn for each image; or
+            "whole_images", every pair once, those of an image one behind the other.
 
     Raises:
         IebakerError: if the epoch is shorter than one batch.
@@ -212,6 +220,9 @@ def epoch_batches(
         # the first of an image's pairs in a random order is a uniform draw among them
         image = pairs.groupby(["member", "image_id"], sort=False).ngroup().to_numpy()[order]
         order = order[np.sort(np.unique(image, return_index=True)[1])]
+    if mode == "whole_images":
+        image = pairs.groupby(["member", "image_id"], sort=False).ngroup().to_numpy()
+        order = np.argsort(generator.permutation(image.max() + 1)[image], kind="stable")
     steps = len(order) // batch_size
     if steps == 0:
         raise IebakerError(f"train.batch_size={batch_size} exceeds the {len(order)} pairs of an epoch; lower it")
@@ -220,4 +231,4 @@ def epoch_batches(
 
 def pairs_per_epoch(pairs: pd.DataFrame, mode: str) -> int:
     """How many pairs an epoch visits before the incomplete batch is dropped."""
-    return len(pairs) if mode == "all" else int(pairs.groupby(["member", "image_id"]).ngroups)
+    return int(pairs.groupby(["member", "image_id"]).ngroups) if mode == "one_per_image" else len(pairs)

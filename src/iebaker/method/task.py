@@ -38,12 +38,13 @@ class Batch(NamedTuple):
     """B pairs, ready for the towers.
 
     Attributes:
-        images: input of the image tower.
-        texts: input of the text tower, row by row the captions of these images.
+        images: input of the image tower, row by row those of the pairs unless `image_of` says otherwise.
+        texts: input of the text tower, likewise.
         masked: the same captions for keyword reasoning; None without it.
         seed: of dropout.
         positives: (B', B') bool, which of the whole batch's B' pairs, those of all pieces and processes, are
             positives of each other; None: each pair's own alone.
+        image_of, text_of: (B,) int64 row in `images` or `texts` of each pair, where pairs share them.
     """
 
     images: Tensor | Trunk
@@ -51,18 +52,25 @@ class Batch(NamedTuple):
     masked: MaskedCaptions | None
     seed: int
     positives: Tensor | None = None
+    image_of: Tensor | None = None
+    text_of: Tensor | None = None
 
     def pieces(self, size: int) -> list["Batch"]:
         """The same pairs, at most `size` at a time; each piece has dropout of its own."""
-        images, texts = _split(self.images, size), _split(self.texts, size)
+        images, image_of = _split_shared(self.images, self.image_of, size)
+        texts, text_of = _split_shared(self.texts, self.text_of, size)
         masked: list[MaskedCaptions | None] = [None] * len(images)
         if self.masked is not None:
             positions = torch.split(self.masked.positions, size)
             classes = torch.split(self.masked.classes, [int(part.sum()) for part in positions])
             parts = zip(_split(self.masked.texts, size), positions, classes, strict=True)
             masked = [MaskedCaptions(*part, self.masked.of) for part in parts]
-        seeds = [self.seed + SEEDS * piece for piece in range(len(images))]
-        return [Batch(*piece, self.positives) for piece in zip(images, texts, masked, seeds, strict=True)]
+        return [
+            Batch(*inputs, self.seed + SEEDS * piece, self.positives, *rows)
+            for piece, (inputs, rows) in enumerate(
+                zip(zip(images, texts, masked, strict=True), zip(image_of, text_of, strict=True), strict=True)
+            )
+        ]
 
 
 class Features(NamedTuple):
@@ -111,9 +119,10 @@ class RetrievalTask(nn.Module):
             return self._losses(batch, gradients)
 
     def encode(self, batch: Batch) -> tuple[TowerOutput, TowerOutput]:
-        """Images and captions in the joint space."""
+        """Image and caption of each pair in the joint space."""
         with self._autocast():
-            return self.model.image(batch.images, batch.seed), self.model.text(batch.texts, batch.seed + 2)
+            images, texts = self.model.image(batch.images, batch.seed), self.model.text(batch.texts, batch.seed + 2)
+        return _of_pairs(images, batch.image_of), _of_pairs(texts, batch.text_of)
 
     def features(self, images: TowerOutput, texts: TowerOutput) -> Features:
         """What `compare` reads of the towers' output."""
@@ -182,6 +191,25 @@ class RetrievalTask(nn.Module):
     def _autocast(self) -> torch.autocast:
         precision = getattr(torch, self.config.train.precision)
         return torch.autocast(self.model.image.device.type, precision, enabled=precision != torch.float32)
+
+
+def _of_pairs(output: TowerOutput, row: Tensor | None) -> TowerOutput:
+    return output if row is None else TowerOutput(*(values[row] for values in output))
+
+
+def _split_shared(
+    inputs: Tensor | Trunk, row: Tensor | None, size: int
+) -> tuple[list[Tensor | Trunk], list[Tensor | None]]:
+    """Inputs of each piece of the pairs, and the rows of its pairs in them."""
+    if row is None:
+        parts = _split(inputs, size)
+        return parts, [None] * len(parts)
+    parts, rows = [], list[Tensor | None]()
+    for piece in torch.split(row, size):
+        used, within = torch.unique(piece, return_inverse=True)
+        parts.append(Trunk(*(values[used] for values in inputs)) if isinstance(inputs, Trunk) else inputs[used])
+        rows.append(within)
+    return parts, rows
 
 
 def _split(inputs: Tensor | Trunk, size: int) -> list[Tensor | Trunk]:

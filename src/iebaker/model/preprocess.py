@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from iebaker.model.augment import Crops, cut
+from iebaker.model.augment import cut
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,11 @@ class Preprocess:
     std: tuple[float, float, float]
     interpolation: str = "bicubic"
 
-    def __call__(self, pixels: Tensor, crops: Crops | None = None) -> Tensor:
+    def __call__(self, pixels: Tensor, crops: np.ndarray | None = None) -> Tensor:
         """Stored squares (B, S, S, 3) uint8 RGB to (B, 3, size, size) normalised float32.
 
         Args:
-            crops: what is cut out of each; None takes the whole.
+            crops: (B, 4) what is cut out of each, as `draw_crops` gives it; None takes the whole.
         """
         images = pixels.permute(0, 3, 1, 2).float() / 255
         if crops is not None:

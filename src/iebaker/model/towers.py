@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from iebaker import images
 from iebaker.errors import IebakerError
 from iebaker.model.adapters import IMAGE_ADAPTERS, TEXT_ADAPTERS, Foreign, PooledOnly, adapt
-from iebaker.model.augment import Crops
 from iebaker.model.preprocess import Preprocess
 from iebaker.model.tokens import Tokenizer
 from iebaker.model.tower import Tower, to_device
@@ -34,7 +33,7 @@ class PixelReader:
         """(B, 3, size, size) normalised float32."""
         return self.preprocess(self._stack(items, device))
 
-    def augmented(self, items: Sequence[Any], device: torch.device, crops: Crops) -> Tensor:
+    def augmented(self, items: Sequence[Any], device: torch.device, crops: np.ndarray) -> Tensor:
         """As `inputs`, of these crops."""
         return self.preprocess(self._stack(items, device), crops)
 

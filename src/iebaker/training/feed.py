@@ -6,17 +6,19 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 from iebaker.config.params import TrainingConfig
 from iebaker.corpus import loading
 from iebaker.corpus.loading import StoredImage
+from iebaker.corpus.words import names_direction
 from iebaker.method.gather import processes
 from iebaker.method.masking import KeywordMasker
 from iebaker.method.task import SEEDS, Batch, MaskedCaptions
 from iebaker.model.adapters import Trunk
-from iebaker.model.augment import Crops, draw_crops
+from iebaker.model.augment import draw_crops
 from iebaker.model.features import FeatureStore
 from iebaker.model.tower import to_device
 from iebaker.model.towers import RetrievalModel
@@ -30,12 +32,14 @@ class Draw(NamedTuple):
     Attributes:
         rows: (B,) of the plan's pairs.
         seed: of dropout.
-        crops: of the images; None without augmentation.
+        crops: (B, 4) of the images; None where nothing is cut.
+        orientations: (B,) of the images.
     """
 
     rows: np.ndarray
     seed: int
-    crops: Crops | None
+    crops: np.ndarray | None
+    orientations: np.ndarray
 
 
 class Feed:
@@ -76,8 +80,10 @@ class Feed:
         self.token_ids = model.tokenizer(self.captions)
         self.same_caption = plan.pairs["caption"].astype("category").cat.codes.to_numpy()
         self.same_image = plan.pairs.groupby(["member", "image_id"]).ngroup().to_numpy()
-        self.augments = self.recipe.crop_scale < 1 or self.recipe.flip
-        if self.recipe.epochs and model.image.frozen and not self.augments:
+        named = pd.Series([names_direction(caption) for caption in self.captions], dtype=bool)
+        self.turns = ~named.groupby(self.same_image).transform("any").to_numpy()
+        self.crops = self.recipe.crop_scale < 1
+        if self.recipe.epochs and model.image.frozen and not self.crops:
             self._keep_images(store)
         if self.recipe.epochs and model.text.frozen:
             self._keep_texts(store)
@@ -104,25 +110,37 @@ class Feed:
 
     def _draw(self, rows: np.ndarray) -> Draw:
         # not by the thread that reads: crops are drawn from torch's global stream, as dropout is meanwhile
-        seed, crops = int(self.streams["dropout"].integers(2**31)), None
-        if self.augments:
-            side, recipe = self.images[rows[0]].pixels.shape[0], self.recipe
-            crops = draw_crops(len(rows), side, recipe.crop_scale, recipe.flip, self.streams["augmentation"])
-        return Draw(rows, seed, crops)
+        seed, crops, orientations = int(self.streams["dropout"].integers(2**31)), None, np.zeros(len(rows), np.int64)
+        recipe, stream = self.recipe, self.streams["augmentation"]
+        if self.crops:
+            crops = draw_crops(len(rows), self.images[rows[0]].pixels.shape[0], recipe.crop_scale, stream)
+        if recipe.orientations > 1:
+            orientations = stream.integers(recipe.orientations, size=len(rows)) * self.turns[rows]
+        return Draw(rows, seed, crops, orientations)
 
     @torch.no_grad()
     def _read(self, draw: Draw) -> Batch:
         rows = draw.rows[self.share]
-        images = self._images([self.images[row] for row in rows], draw.crops)
-        texts = self.model.text.inputs(self.token_ids[rows])
+        image_rows, image_of = self._distinct(rows, self.same_image)
+        text_rows, text_of = self._distinct(rows, self.same_caption)
+        items = [self.images[rows[place]].oriented(draw.orientations[self.share][place]) for place in image_rows]
+        images = self._images(items, None if draw.crops is None else draw.crops[self.share][image_rows])
+        texts = self.model.text.inputs(self.token_ids[rows[text_rows]])
         masked, positives = self._masked(draw.rows), self._positives(draw.rows)
-        return Batch(images, texts, masked, draw.seed + self.seed_offset, positives)
+        return Batch(images, texts, masked, draw.seed + self.seed_offset, positives, image_of, text_of)
 
-    def _images(self, items: list[StoredImage], crops: Crops | None) -> Tensor | Trunk:
+    def _distinct(self, rows: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, Tensor | None]:
+        """What of a batch is encoded, by place in `rows`, and for each pair its place among that; None: its own."""
+        if self.recipe.pairs != "whole_images":
+            return np.arange(len(rows)), None
+        _, first, place = np.unique(codes[rows], return_index=True, return_inverse=True)
+        return first, to_device(torch.from_numpy(place), self.model.image.device)
+
+    def _images(self, items: list[StoredImage], crops: np.ndarray | None) -> Tensor | Trunk:
         tower = self.model.image
         if crops is None:
             return tower.inputs(items)
-        return tower.reader.augmented(items, tower.device, Crops(*(values[self.share] for values in crops)))
+        return tower.reader.augmented(items, tower.device, crops)
 
     def _masked(self, rows: np.ndarray) -> MaskedCaptions | None:
         if self.masker is None:
@@ -149,6 +167,8 @@ class Feed:
     def _keep_images(self, store: FeatureStore) -> None:
         tower = self.model.image
         distinct = set(self.images)
+        for image, turns in set(zip(self.images, self.turns, strict=True)):
+            distinct |= {image.oriented(number) for number in range(1, self.recipe.orientations if turns else 1)}
         for member in self.plan.members:
             distinct |= set(member.images(loading.split_of(member, "val").image_ids))
         images = sorted(distinct, key=StoredImage.place)
