@@ -85,3 +85,22 @@ def test_scores_do_not_depend_on_the_neighbours_in_the_batch(length, padding, se
         attended = head(words, patches, masked)[:length]
     torch.testing.assert_close(beside, alone, rtol=1e-4, atol=1e-5)
     assert padding == 0 or not torch.allclose(attended, alone, rtol=1e-4, atol=1e-5)
+
+
+@given(st.integers(0, 3), st.booleans(), st.integers(0, 99))
+def test_what_is_left_out_is_what_no_score_needs(layers, padded, seed):
+    """Scores and gradients are those of all positions fused, with an image for each caption."""
+    torch.manual_seed(seed)
+    head = KeywordHead(64, 7, layers, heads=2)
+    words, patches = torch.randn(5, 6, 64, requires_grad=True), torch.randn(3, 4, 64, requires_grad=True)
+    image_of, masked = torch.randint(3, (5,)), torch.rand(5, 6) < 0.3
+    padding = torch.arange(6) >= torch.randint(1, 7, (5, 1)) if padded else None
+    found = head(words, patches, masked, padding, image_of)
+    expected = head.mlm_head(head.fuse(words, patches[image_of], padding)[masked])
+    weights = [words, patches, *head.parameters()]
+    for one, other in zip((found, *gradients(found, weights)), (expected, *gradients(expected, weights)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def gradients(scores, weights):
+    return torch.autograd.grad(scores.square().sum(), weights, allow_unused=True, materialize_grads=True)

@@ -6,6 +6,7 @@ method: KER 3; after the interaction encoder of IRRA (Jiang and Ye, CVPR 2023).
 from collections import OrderedDict
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from iebaker.model.compat import open_clip
@@ -52,35 +53,69 @@ class KeywordHead(nn.Module):
             padding: (B, L) bool, True at tokens that nothing attends to; None attends to all, as published, and then
                 the result depends on how many columns of padding there are.
         """
-        patches = self.ln_pre_i(image_tokens)
-        fused, _ = self.cross_attn(self.ln_pre_t(masked_text_tokens), patches, patches, need_weights=False)
-        informed: Tensor = self.ln_post(self.cross_modal_transformer(fused, attn_mask=self._attention_mask(padding)))
+        seen = self._attend_to_image(masked_text_tokens, image_tokens, None)
+        informed: Tensor = self.ln_post(
+            self.cross_modal_transformer(seen, attn_mask=self._mask(padding, seen.shape[1]))
+        )
         return informed
 
     def forward(
-        self, masked_text_tokens: Tensor, image_tokens: Tensor, masked: Tensor, padding: Tensor | None = None
+        self,
+        masked_text_tokens: Tensor,
+        image_tokens: Tensor,
+        masked: Tensor,
+        padding: Tensor | None = None,
+        image_of: Tensor | None = None,
     ) -> Tensor:
-        """Scores of the vocabulary at masked positions only.
+        """Scores of the vocabulary at masked positions, as from `fuse`; the last block computes nothing else.
 
         Args:
             masked_text_tokens: (B, L, d), the masked captions' projected tokens.
-            image_tokens: (B, P, d), their images' projected patches.
+            image_tokens: (B, P, d), their images' projected patches, or (I, P, d) with `image_of`.
             masked: (B, L) bool, True at masked positions.
             padding: as for `fuse`.
+            image_of: (B,) int64, which of I images belongs to each caption; None: its own.
 
         Returns:
             (n, V), the n masked positions in row-major order; n may be 0.
         """
-        scores: Tensor = self.mlm_head(self.fuse(masked_text_tokens, image_tokens, padding)[masked])
+        tokens = self._attend_to_image(masked_text_tokens, image_tokens, image_of)
+        counts = masked.sum(1)
+        columns = torch.argsort(masked.int(), dim=1, descending=True, stable=True)[:, : max(int(counts.max()), 1)]
+        blocks = list(self.cross_modal_transformer.resblocks)
+        for block in blocks[:-1]:
+            tokens = block(tokens, attn_mask=self._mask(padding, tokens.shape[1]))
+        wanted = tokens.gather(1, columns[..., None].expand(-1, -1, tokens.shape[2]))
+        for block in blocks[-1:]:
+            normed = block.ln_1(tokens)
+            mask = self._mask(padding, columns.shape[1])
+            wanted = wanted + block.ls_1(block.attention(block.ln_1(wanted), normed, normed, attn_mask=mask))
+            wanted = wanted + block.ls_2(block.mlp(block.ln_2(wanted)))
+        there = torch.arange(columns.shape[1], device=masked.device) < counts[:, None]
+        scores: Tensor = self.mlm_head(self.ln_post(wanted[there]))
         return scores
 
-    def _attention_mask(self, padding: Tensor | None) -> Tensor | None:
-        """(B * heads, L, L), added to the attention's logits: minus infinity in the columns of padding."""
+    def _attend_to_image(self, text_tokens: Tensor, image_tokens: Tensor, image_of: Tensor | None) -> Tensor:
+        """`cross_attn` of (B, L, d) tokens to their images, whose keys and values are computed once an image."""
+        attention = self.cross_attn
+        width = attention.embed_dim
+        query_weight, image_weight = torch.split(attention.in_proj_weight, [width, 2 * width])
+        query_bias, image_bias = torch.split(attention.in_proj_bias, [width, 2 * width])
+        queries = F.linear(self.ln_pre_t(text_tokens), query_weight, query_bias)
+        projected = F.linear(self.ln_pre_i(image_tokens), image_weight, image_bias)
+        if image_of is not None:
+            projected = projected.index_select(0, image_of)
+        parts = (queries, *projected.chunk(2, dim=-1))
+        query, key, value = (part.reshape(*part.shape[:2], self.heads, -1).transpose(1, 2) for part in parts)
+        seen: Tensor = attention.out_proj(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
+        return seen
+
+    def _mask(self, padding: Tensor | None, queries: int) -> Tensor | None:
+        """(B * heads, queries, L), added to the attention's logits: minus infinity in the columns of padding."""
         if padding is None:
             return None
         columns = torch.zeros(padding.shape, device=padding.device).masked_fill(padding, float("-inf"))
-        per_head = columns.repeat_interleave(self.heads, dim=0)
-        return per_head[:, None, :].expand(-1, padding.shape[1], -1)
+        return columns.repeat_interleave(self.heads, dim=0)[:, None, :].expand(-1, queries, -1)
 
     def _initialise(self, width: int, layers: int) -> None:
         """CLIP's initialisation of its text transformer (Radford et al., 2021)."""

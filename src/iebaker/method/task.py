@@ -119,15 +119,16 @@ class RetrievalTask(nn.Module):
             return self._losses(batch, gradients)
 
     def encode(self, batch: Batch) -> tuple[TowerOutput, TowerOutput]:
-        """Image and caption of each pair in the joint space."""
+        """The batch's images and captions in the joint space."""
         with self._autocast():
-            images, texts = self.model.image(batch.images, batch.seed), self.model.text(batch.texts, batch.seed + 2)
-        return _of_pairs(images, batch.image_of), _of_pairs(texts, batch.text_of)
+            return self.model.image(batch.images, batch.seed), self.model.text(batch.texts, batch.seed + 2)
 
-    def features(self, images: TowerOutput, texts: TowerOutput) -> Features:
-        """What `compare` reads of the towers' output."""
+    def features(self, batch: Batch, images: TowerOutput, texts: TowerOutput) -> tuple[Features, Tensor]:
+        """What `compare` reads of the towers' output, pair by pair: features, and padding of the captions."""
         tokens = None if self.config.local.loss else 0
-        return Features(images.pooled, images.tokens[:, :tokens], texts.pooled, texts.tokens[:, :tokens])
+        of_images = [_of_pairs(values, batch.image_of) for values in (images.pooled, images.tokens[:, :tokens])]
+        of_texts = [_of_pairs(values, batch.text_of) for values in (texts.pooled, texts.tokens[:, :tokens])]
+        return Features(*of_images, *of_texts), _of_pairs(texts.padding, batch.text_of)
 
     def compare(self, features: Features, padding: Tensor, positives: Tensor | None) -> dict[str, Tensor]:
         """The retrieval loss over the pairs of all processes, each of which compares its captions with all images.
@@ -166,25 +167,25 @@ class RetrievalTask(nn.Module):
 
     def _losses(self, batch: Batch, gradients: Features | None) -> dict[str, Tensor]:
         images, texts = self.encode(batch)
+        features, padding = self.features(batch, images, texts)
         if gradients is None:
-            record = self.compare(self.features(images, texts), texts.padding, batch.positives)
+            record = self.compare(features, padding, batch.positives)
         else:
-            parts = zip(self.features(images, texts), gradients, strict=True)
-            record = {
-                "loss_retrieval": torch.stack([(values.float() * wanted).sum() for values, wanted in parts]).sum()
-            }
+            parts = [(values.float() * wanted).sum() for values, wanted in zip(features, gradients, strict=True)]
+            record = {"loss_retrieval": torch.stack(parts).sum()}
         loss = record["loss_retrieval"]
         if batch.masked is not None:
-            record["loss_keywords"] = self._keyword_loss(batch.masked, images, batch.seed + 2)
+            record["loss_keywords"] = self._keyword_loss(batch, batch.masked, images)
             loss = loss + cast(KerParams, self.config.ker).weight * record["loss_keywords"]
         return {"loss": loss, **record}
 
-    def _keyword_loss(self, masked: MaskedCaptions, images: TowerOutput, seed: int) -> Tensor:
+    def _keyword_loss(self, batch: Batch, masked: MaskedCaptions, images: TowerOutput) -> Tensor:
         """This part's share of the whole batch's keyword loss, times the processes, over which DDP takes a mean."""
-        texts = self.model.text(masked.texts, seed)
+        texts = self.model.text(masked.texts, batch.seed + 2)
         positions = masked.positions[:, : texts.tokens.shape[1]]
         padding = texts.padding if self.config.local.mask_padding else None
-        scores = cast(KeywordHead, self.keyword_head)(texts.tokens, images.tokens, positions, padding)
+        head = cast(KeywordHead, self.keyword_head)
+        scores = head(texts.tokens, images.tokens, positions, padding, batch.image_of)
         share = processes() * len(masked.classes) / max(masked.of, 1)
         return share * objective.keyword_loss(scores, masked.classes)
 
@@ -193,8 +194,8 @@ class RetrievalTask(nn.Module):
         return torch.autocast(self.model.image.device.type, precision, enabled=precision != torch.float32)
 
 
-def _of_pairs(output: TowerOutput, row: Tensor | None) -> TowerOutput:
-    return output if row is None else TowerOutput(*(values[row] for values in output))
+def _of_pairs(values: Tensor, row: Tensor | None) -> Tensor:
+    return values if row is None else values.index_select(0, row)
 
 
 def _split_shared(

@@ -25,7 +25,7 @@ INDEXED_FROM = 100_000  # rows; below, comparing all of them is as fast and exac
 PARTITION = 4096  # rows of the index
 ITEMS, STATE = "items", "state"  # tables; the second is written last, so a table with one is whole
 BITS = 4  # of an indexed vector's every dimension
-REFINED = 10  # times as many candidates are compared by their full vectors
+REFINED = 5  # times as many candidates are compared by their full vectors
 NEAREST, TARGET, QUERIES = 10, 0.97, 50  # probes are raised until recall@10 of these queries reaches the target
 
 

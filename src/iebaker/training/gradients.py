@@ -55,11 +55,10 @@ def backward(
 def _compare(task: RetrievalTask, chunks: list[Batch]) -> tuple[dict[str, Tensor], list[Features]]:
     """What `compare` returns of all chunks, and the gradients of its loss with respect to each chunk's features."""
     with torch.no_grad():
-        encoded = [task.encode(chunk) for chunk in chunks]
-    parts = [task.features(*outputs) for outputs in encoded]
+        parts, padding = zip(*(task.features(chunk, *task.encode(chunk)) for chunk in chunks), strict=True)
     # in float32, so that gradients need no scale
     whole = Features(*(torch.cat(values).float().requires_grad_() for values in zip(*parts, strict=True)))
-    record = task.compare(whole, torch.cat([texts.padding for _, texts in encoded]), chunks[0].positives)
+    record = task.compare(whole, torch.cat(padding), chunks[0].positives)
     gradients = torch.autograd.grad(record["loss_retrieval"], whole, allow_unused=True, materialize_grads=True)
     sizes = [len(part.image) for part in parts]
     split = zip(*(torch.split(values, sizes) for values in gradients), strict=True)
