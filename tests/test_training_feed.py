@@ -10,9 +10,10 @@ from iebaker.corpus.streams import PURPOSES, stream
 from iebaker.corpus.words import names_direction
 from iebaker.method.masking import KeywordMasker
 from iebaker.method.task import Batch, MaskedCaptions
-from iebaker.model import factory, tower
+from iebaker.model import factory
 from iebaker.model.adapters import Trunk
 from iebaker.model.features import FeatureStore
+from iebaker.model.tower import Tower
 from iebaker.training.feed import Feed
 from iebaker.training.gradients import backward
 from iebaker.training.plan import make_plan
@@ -40,8 +41,8 @@ def test_frozen_trunks_are_kept_and_change_nothing(corpus):
 def test_frozen_trunks_run_once_for_all_seeds_and_again_when_damaged(corpus, tmp_path, monkeypatch, capsys):
     """Another seed has other heads and reads the same features; changed trunk weights make others."""
     parameters = config(**FROZEN)
-    plan, runs, batches = make_plan(parameters, corpus, 0), [], tower.batches
-    monkeypatch.setattr(tower, "batches", lambda count, name: runs.append(name) or batches(count, name))
+    plan, runs, plain = make_plan(parameters, corpus, 0), [], Tower.piecewise
+    monkeypatch.setattr(Tower, "piecewise", lambda *arguments: runs.append(arguments[-1]) or plain(*arguments))
 
     def feed(model) -> Feed:
         masker = KeywordMasker(model.tokenizer, loading.merged_keywords(corpus), plan.captions, parameters.ker)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from iebaker.errors import IebakerError
-from iebaker.model.tower import Tower, TowerOutput, batches
+from iebaker.model.tower import Tower, TowerOutput
 from iebaker.model.towers import TokenReader
 
 
@@ -34,7 +34,6 @@ def pick_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-@torch.no_grad()
 def encode(tower: Tower[Any], items: Sequence[Any] | Tensor, tokens: bool = True, progress: str = "") -> TowerOutput:
     """Features of items in their order: (N, d) pooled and (N, L, d) tokens.
 
@@ -45,9 +44,10 @@ def encode(tower: Tower[Any], items: Sequence[Any] | Tensor, tokens: bool = True
         progress: name in a progress bar; none without.
     """
     tower.eval()
-    return stack(
-        [_to_cpu(tower(tower.inputs(_rows(items, rows))), tokens) for rows in batches(len(items), progress)],
+    encoded = tower.piecewise(
+        lambda rows: _to_cpu(tower(tower.inputs(_rows(items, rows))), tokens), len(items), progress
     )
+    return stack(list(encoded))
 
 
 def encode_images(tower: Tower[Any], images: Sequence[Any], tokens: bool = True, progress: str = "") -> Encoded:

@@ -37,7 +37,7 @@ class FeatureStore:
         """
         if self.folder is None:
             return make()
-        digest = hashlib.sha256(f"{device} {torch.get_num_threads()}".encode() + code_digest(*CODE))
+        digest = hashlib.sha256(device.encode() + code_digest(*CODE))
         for part in made_of:
             digest.update(hashlib.sha256(part).digest())
         path = self.folder / f"{digest.hexdigest()}.safetensors"

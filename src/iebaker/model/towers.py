@@ -21,6 +21,7 @@ class PixelReader:
     """Images for an image tower: (S, S, 3) uint8 arrays, what has such `pixels`, PIL images, or files."""
 
     trim = False
+    together = 4
 
     def __init__(self, preprocess: Preprocess) -> None:
         self.preprocess = preprocess
@@ -59,6 +60,8 @@ class TokenReader:
     Attributes:
         trim: whether columns that are padding in every caption of a batch are cut.
     """
+
+    together = 32
 
     def __init__(self, tokenizer: Tokenizer, trim: bool) -> None:
         self.tokenizer, self.trim = tokenizer, trim

@@ -13,9 +13,7 @@ from iebaker.errors import IebakerError
 from iebaker.model import factory
 from iebaker.model.encoding import encode, encode_captions, pick_device
 
-# Every batch has this many items, the last one filled up: sums then run in the same order for an image whatever its
-# neighbours are, so an archive has the same bytes however it was split and updated.
-BATCH = 32
+BATCH = 128  # images that wait for each other, whole pieces of a tower
 FINGERPRINTED = (factory.WEIGHTS_FILE, factory.CONFIG_FILE)
 
 
@@ -51,16 +49,10 @@ class Embedder:
             items: PIL images, (S, S, 3) uint8 arrays, or files.
         """
         self.model.read(tokens=tokens)
-        pooled, kept = [], []
-        for start in range(0, len(items), BATCH):
-            batch = list(items[start : start + BATCH])
-            filled = batch + batch[-1:] * (BATCH - len(batch))
-            output = encode(self.model.image, filled, tokens)
-            pooled.append(_half(output.pooled)[: len(batch)])
-            kept.append(_half(output.tokens)[: len(batch)])
-        if not pooled:
+        if not len(items):
             return np.zeros((0, self.width), np.float16), np.zeros((0, 0, self.width), np.float16)
-        return np.concatenate(pooled), np.concatenate(kept)
+        output = encode(self.model.image, _filled(items, self.model.image.piece), tokens)
+        return _half(output.pooled)[: len(items)], _half(output.tokens)[: len(items)]
 
     def texts(self, captions: Sequence[str], tokens: bool = False) -> tuple[np.ndarray, list[np.ndarray]]:
         """Normalised features of texts: pooled (N, d) float32, and for each its tokens (L, d) that count.
@@ -90,12 +82,10 @@ class Embedder:
         """Normalised pooled features (N, d) float32 of many texts, in batches of equal size."""
         self.model.read(tokens=False)
         self.model.text.reader.trim = False  # equal shapes for every batch
-        parts = []
-        for start in range(0, len(captions), BATCH):
-            batch = list(captions[start : start + BATCH])
-            filled = batch + batch[-1:] * (BATCH - len(batch))
-            parts.append(F.normalize(encode(self.model.text, filled, False).pooled, dim=-1)[: len(batch)].numpy())
-        return np.concatenate(parts) if parts else np.zeros((0, self.width), np.float32)
+        if not len(captions):
+            return np.zeros((0, self.width), np.float32)
+        output = encode(self.model.text, _filled(captions, self.model.text.piece), False)
+        return F.normalize(output.pooled, dim=-1)[: len(captions)].numpy()
 
 
 def fingerprint(folder: Path) -> str:
@@ -112,6 +102,14 @@ def fingerprint(folder: Path) -> str:
         except OSError as error:
             raise IebakerError(f"{folder}: {name} is missing; give a folder that `dvc repro` trained") from error
     return digest.hexdigest()
+
+
+def _filled(items: Sequence[Any], piece: int) -> list[Any]:
+    """Items up to whole pieces: then sums run in the same order for each whatever its neighbours are.
+
+    So an archive has the same bytes however it was split and updated.
+    """
+    return [*items, *[items[-1]] * (-len(items) % piece)]
 
 
 def _half(values: torch.Tensor) -> np.ndarray:
