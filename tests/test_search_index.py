@@ -120,6 +120,13 @@ def test_a_killed_run_is_resumed_to_the_same_bytes(embedder, images, tmp_path):
     assert shareable(archive) == shareable(tmp_path / "new/archive")
 
 
+def test_a_refused_name_is_no_formula(embedder, tmp_path):
+    images = write_images(tmp_path / "=1+1", range(1))
+    (images / "broken.png").write_bytes(b"no image")
+    index(embedder, tmp_path / "archive", [images])
+    assert (tmp_path / "archive/refused.csv").read_text().splitlines()[1].startswith("'=1+1/broken.png,")
+
+
 def test_refused_files_are_listed_and_stop_nothing(embedder, tmp_path):
     images = write_images(tmp_path / "images", range(3))
     (images / "broken.png").write_bytes((images / "0000.png").read_bytes()[:60])

@@ -15,6 +15,7 @@ from iebaker.search import archive as layout
 from iebaker.search import shards
 from iebaker.search.hashes import Hashes
 from iebaker.search.plan import Plan
+from iebaker.spreadsheet import as_cell
 
 
 def commit(plan: Plan) -> int:
@@ -75,7 +76,7 @@ def _finish(plan: Plan, names: Sequence[str]) -> int:
     if not plan.captions:
         (plan.folder / layout.CAPTIONS).unlink(missing_ok=True)
     refused = plan.refused + [tuple(one) for file in files for one in shards.read_note(file)["refused"]]
-    table = pd.DataFrame(sorted(refused), columns=["href", "reason"])
+    table = pd.DataFrame(sorted(refused), columns=["href", "reason"]).map(as_cell)
     write_text(plan.folder / layout.REFUSED, table.to_csv(index=False, lineterminator="\n"))
     layout.write_places(plan.folder, plan.roots, plan.request.as_dict())
     layout.write_collection(plan.folder, plan.settings, files, len(refused))

@@ -26,7 +26,8 @@ PARTITION = 4096  # rows of the index
 ITEMS, STATE = "items", "state"  # tables; the second is written last, so a table with one is whole
 BITS = 4  # of an indexed vector's every dimension
 REFINED = 5  # times as many candidates are compared by their full vectors
-NEAREST, TARGET, QUERIES = 10, 0.97, 50  # probes are raised until recall@10 of these queries reaches the target
+NEAREST, TARGET, QUERIES = 10, 0.97, 50  # as few probes as reach this recall@10 of these queries
+FIRST, STEPS = 4, 16  # probes that are tried first; then doubled, and halved to a sixteenth
 
 
 @dataclass(frozen=True)
@@ -209,14 +210,22 @@ def _probed(archive: Archive, table: Any, state: State) -> State:
     """The state with as few probes as reach the target, or all."""
     queries, own = sample_queries(archive, QUERIES)
     exact = [top_rows(archive.vectors, query, NEAREST + 1)[0] for query in queries]
-    probes = 4
-    while True:
-        probes = min(2 * probes, state.rows // PARTITION)
-        tried = Table(table, replace(state, probes=probes))
-        found = [tried.nearest(query, NEAREST + 1)[0] for query in queries]
-        recall = recall_at(NEAREST, found, exact, own)
-        if recall >= TARGET or probes == state.rows // PARTITION:
-            return replace(state, probes=probes, recall=recall)
+
+    def tried(probes: int) -> State:
+        attempt = Table(table, replace(state, probes=probes))
+        found = [attempt.nearest(query, NEAREST + 1)[0] for query in queries]
+        return replace(state, probes=probes, recall=recall_at(NEAREST, found, exact, own))
+
+    few, enough = 0, tried(FIRST)
+    while enough.recall < TARGET and enough.probes < state.rows // PARTITION:
+        few, enough = enough.probes, tried(min(2 * enough.probes, state.rows // PARTITION))
+    while enough.probes - few > max(enough.probes // STEPS, 1):
+        between = tried((few + enough.probes) // 2)
+        if between.recall < TARGET:
+            few = between.probes
+        else:
+            enough = between
+    return enough
 
 
 def sample_queries(archive: Archive, count: int) -> tuple[np.ndarray, list[int | None]]:

@@ -12,10 +12,10 @@ from PIL import Image
 from iebaker.errors import IebakerError
 from iebaker.search.query import Hit, Searcher
 from iebaker.search.shards import split_at_antimeridian
+from iebaker.spreadsheet import as_cell
 
 THUMBNAIL = 224  # longest side in pixels
 CSV_COLUMNS = ("rank", "href", "window", "score", "confidence", "datetime", "sensor", "gsd", "bbox")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what one begins with
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{title}</title>
@@ -64,7 +64,7 @@ def as_csv(hits: Sequence[dict[str, Any]]) -> str:
     writer.writerow(CSV_COLUMNS)
     for hit in hits:
         row = {**hit, "href": hit["path"]}
-        writer.writerow(_cell(row[name]) for name in CSV_COLUMNS)
+        writer.writerow(as_cell(row[name]) for name in CSV_COLUMNS)
     return out.getvalue()
 
 
@@ -102,10 +102,3 @@ def _geometry(box: list[float] | None) -> dict[str, Any] | None:
     if len(rings) == 1:
         return {"type": "Polygon", "coordinates": rings[0]}
     return {"type": "MultiPolygon", "coordinates": rings}
-
-
-def _cell(value: Any) -> Any:
-    """A value as a table's cell: text that a spreadsheet would take for a formula gets an apostrophe before it."""
-    if isinstance(value, list):
-        return " ".join(map(str, value))
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
