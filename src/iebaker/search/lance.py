@@ -22,7 +22,7 @@ from iebaker.search.scan import top_rows
 from iebaker.search.where import filter_of
 
 INDEXED_FROM = 100_000  # rows; below, comparing all of them is as fast and exact
-PARTITION = 4096  # rows of the index
+PARTITION = 8192  # rows of the index
 ITEMS, STATE = "items", "state"  # tables; the second is written last, so a table with one is whole
 BITS = 4  # of an indexed vector's every dimension
 REFINED = 5  # times as many candidates are compared by their full vectors
