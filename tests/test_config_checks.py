@@ -100,6 +100,14 @@ def test_accepted(key, value):
     check_all(with_value(key, value))
 
 
+def test_what_is_meant_for_the_selected_corpus_need_not_fit_another():
+    """Blocks of a frozen tower are unlocked; the embedded benchmark's towers are not frozen."""
+    params = with_value("model.unlocked_image", 2)
+    with pytest.raises(IebakerError, match="synthetic/.* unlocked_image=2 without lock_image"):
+        check_all(params)
+    check_all(params | {"corpora": ["rsicd"], "benchmarks": ["rsicd"]})
+
+
 def test_what_open_clip_offers_is_read_without_importing_it():
     theirs = open_clip.pretrained._PRETRAINED
     assert pretrained.tags_of_models() == {

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from iebaker.config import pretrained
-from iebaker.config.declarations import check, resolve
+from iebaker.config.declarations import check, resolve, without_overrides
 from iebaker.config.params import (
     BenchmarkParams,
     EvaluationConfig,
@@ -38,21 +38,31 @@ def check_all(params: dict[str, Any]) -> dict[str, Any]:
         raise IebakerError(f"params: keywords.file={keywords.file!r}: no such file")
     for name, values in params["benchmark"].items():
         parse(BenchmarkParams, values, f"benchmark.{name}")
+    as_defined = without_overrides(params)
     for corpus in params["corpus"]:
         for variant in params["variant"]:
-            training, evaluation = resolve(params, corpus, variant)
             selected = corpus in params["corpora"] and variant in params["variants"]
-            problems = [*_problems(evaluation), *(_training_problems(training) if selected else ())]
+            refused = _refused(params, corpus, variant, selected)
             # what -S names is meant for what is selected: of others it may make what nobody would train
-            if selected or not any(params["model"].values()):
-                problems += _model_problems(training.model.name, training.model.pretrained)
-            for problem in problems:
-                raise IebakerError(f"params: {corpus}/{variant}: {problem}")
+            if refused and (selected or _refused(as_defined, corpus, variant, selected)):
+                raise refused
     for corpus in params["corpora"]:  # of others the files may lie elsewhere
         for variant in params["variants"]:
             for problem in _missing_files(resolve(params, corpus, variant)[0]):
                 raise IebakerError(f"params: {corpus}/{variant}: {problem}")
     return params
+
+
+def _refused(params: dict[str, Any], corpus: str, variant: str, selected: bool) -> IebakerError | None:
+    """Why this training cannot be configured."""
+    try:
+        training, evaluation = resolve(params, corpus, variant)
+    except IebakerError as error:
+        return error
+    model = _model_problems(training.model.name, training.model.pretrained)
+    for problem in (*_problems(evaluation), *(_training_problems(training) if selected else ()), *model):
+        return IebakerError(f"params: {corpus}/{variant}: {problem}")
+    return None
 
 
 def _problems(evaluation: EvaluationConfig) -> Iterator[str]:

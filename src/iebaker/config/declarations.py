@@ -144,17 +144,26 @@ def resolve(params: Mapping[str, Any], corpus: str, variant: str) -> tuple[Train
 
 def overridden(params: Mapping[str, Any], corpus: str) -> dict[str, dict[str, tuple[Any, Any]]]:
     """Per section, the keys whose value there wins over what the recipe or the corpus says: (value, theirs)."""
-    recipes = [parse(Overlay, recipe or {}, f"recipes.{name}") for name, recipe in params["recipes"].items()]
     layers = _layers(params, corpus).values()
     found: dict[str, dict[str, tuple[Any, Any]]] = {}
-    for section in SECTIONS:
+    for section, of_recipes in _keys_of_recipes(params).items():
         theirs: Values = {}
         for layer in layers:
             theirs |= getattr(layer, section)
-        of_recipes = {key for recipe in recipes for key in getattr(recipe, section)}
         given = {key: value for key, value in params[section].items() if value is not None and key in of_recipes}
         found[section] = {key: (value, theirs.get(key)) for key, value in given.items()}
     return found
+
+
+def without_overrides(params: Mapping[str, Any]) -> Values:
+    """params.yaml with null in its sections wherever recipes decide: each corpus as it is defined."""
+    nulls = {section: dict.fromkeys(keys) for section, keys in _keys_of_recipes(params).items()}
+    return {**params, **{section: params[section] | nulls[section] for section in SECTIONS}}
+
+
+def _keys_of_recipes(params: Mapping[str, Any]) -> dict[str, set[str]]:
+    recipes = [parse(Overlay, recipe or {}, f"recipes.{name}") for name, recipe in params["recipes"].items()]
+    return {section: {key for recipe in recipes for key in getattr(recipe, section)} for section in SECTIONS}
 
 
 def notes(params: Mapping[str, Any], training: TrainingConfig) -> list[str]:
