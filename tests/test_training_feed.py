@@ -104,12 +104,15 @@ def test_whole_images_are_encoded_once_and_mean_the_same(corpus, sections):
     rows = next(trainer.feed.epoch())
     pairs = trainer.plan.pairs.iloc[rows]
     assert pairs["image_id"].nunique() <= -(-len(rows) // 5) + 1
+    state = trainer.feed.masking.get_state()
     shared = trainer.feed.batch(rows)
+    assert shared.masked.times.sum() == len(rows) == shared.pairs
     sizes = [len(inputs[0] if isinstance(inputs, Trunk) else inputs) for inputs in (shared.images, shared.texts)]
     assert sizes == [pairs["image_id"].nunique(), pairs["caption"].nunique()]
     trainer.feed.recipe = trainer.feed.recipe.model_copy(update={"pairs": "all"})
-    repeated = trainer.feed.batch(rows)._replace(masked=shared.masked)
-    assert repeated.image_of is repeated.text_of is None
+    trainer.feed.masking.set_state(state)
+    repeated = trainer.feed.batch(rows)
+    assert repeated.image_of is repeated.text_of is repeated.masked.pair is None
     found = [outcome(trainer.task, batch, size) for batch in (shared, repeated) for size in (0, 6)]
     for loss, gradients in found[1:]:
         torch.testing.assert_close(loss, found[0][0], rtol=1e-4, atol=1e-5)

@@ -62,16 +62,19 @@ def retrieval_loss(
     return loss
 
 
-def keyword_loss(scores: Tensor, classes: Tensor) -> Tensor:
+def keyword_loss(scores: Tensor, classes: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy of the masked keywords, CE_keywords (method: KER 3).
 
     Args:
         scores: (n, V) logits at the n masked positions of the batch.
         classes: (n,) int64 class of the keyword token behind each mask.
+        weights: (n,) how many positions each stands for; None: one.
 
     Returns:
         Scalar float32: the mean over the masked positions; 0, with gradient 0, when nothing is masked.
     """
     if len(classes) == 0:
         return scores.float().sum()
-    return F.cross_entropy(scores.float(), classes)
+    if weights is None:
+        return F.cross_entropy(scores.float(), classes)
+    return (weights * F.cross_entropy(scores.float(), classes, reduction="none")).sum() / weights.sum()

@@ -1,6 +1,7 @@
 """One batch of pairs: towers, similarities, elimination, losses (method: Objective)."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -22,16 +23,37 @@ class MaskedCaptions(NamedTuple):
     """The captions of a batch with their keywords masked.
 
     Attributes:
-        texts: input of the text tower.
+        texts: input of the text tower, row by row the captions of the pairs unless `pair` says otherwise.
         positions: (B, L) bool, True at masked positions.
         classes: (n,) int64 class behind each mask, row by row.
         of: masked positions of the whole batch, where this is a part of it; the keyword loss is their mean.
+        pair: (R,) int64, ascending, the first pair of each of R rows, where equal pairs share one.
+        times: (R,) int64, how many pairs share it.
     """
 
     texts: Tensor | Trunk
     positions: Tensor
     classes: Tensor
     of: int
+    pair: Tensor | None = None
+    times: Tensor | None = None
+
+    def pieces(self, size: int, pairs: int) -> list["MaskedCaptions"]:
+        """Those of `size` pairs at a time."""
+        firsts = torch.arange(pairs) if self.pair is None else self.pair.cpu()
+        edges = torch.searchsorted(firsts, torch.tensor([*range(0, pairs, size), pairs]))
+        sizes: list[int] = torch.diff(edges).tolist()
+        positions = torch.split(self.positions, sizes)
+        classes = torch.split(self.classes, [int(part.sum()) for part in positions])
+        none = [None] * len(sizes)
+        pair = none if self.pair is None else [part % size for part in torch.split(self.pair, sizes)]
+        times = none if self.times is None else torch.split(self.times, sizes)
+        parts = zip(zip(_split(self.texts, sizes), positions, classes, strict=True), pair, times, strict=True)
+        return [MaskedCaptions(*part, self.of, *of_pairs) for part, *of_pairs in parts]
+
+    def weights(self) -> Tensor | None:
+        """(n,) how many positions of the batch each masked one stands for; None: one."""
+        return None if self.times is None else self.times.repeat_interleave(self.positions.sum(1))
 
 
 class Batch(NamedTuple):
@@ -55,16 +77,19 @@ class Batch(NamedTuple):
     image_of: Tensor | None = None
     text_of: Tensor | None = None
 
+    @property
+    def pairs(self) -> int:
+        """B."""
+        images = self.images.tokens if isinstance(self.images, Trunk) else self.images
+        return len(images if self.image_of is None else self.image_of)
+
     def pieces(self, size: int) -> list["Batch"]:
         """The same pairs, at most `size` at a time; each piece has dropout of its own."""
         images, image_of = _split_shared(self.images, self.image_of, size)
         texts, text_of = _split_shared(self.texts, self.text_of, size)
-        masked: list[MaskedCaptions | None] = [None] * len(images)
+        masked: Sequence[MaskedCaptions | None] = [None] * len(images)
         if self.masked is not None:
-            positions = torch.split(self.masked.positions, size)
-            classes = torch.split(self.masked.classes, [int(part.sum()) for part in positions])
-            parts = zip(_split(self.masked.texts, size), positions, classes, strict=True)
-            masked = [MaskedCaptions(*part, self.masked.of) for part in parts]
+            masked = self.masked.pieces(size, self.pairs)
         return [
             Batch(*inputs, self.seed + SEEDS * piece, self.positives, *rows)
             for piece, (inputs, rows) in enumerate(
@@ -184,10 +209,13 @@ class RetrievalTask(nn.Module):
         texts = self.model.text(masked.texts, batch.seed + 2)
         positions = masked.positions[:, : texts.tokens.shape[1]]
         padding = texts.padding if self.config.local.mask_padding else None
-        head = cast(KeywordHead, self.keyword_head)
-        scores = head(texts.tokens, images.tokens, positions, padding, batch.image_of)
-        share = processes() * len(masked.classes) / max(masked.of, 1)
-        return share * objective.keyword_loss(scores, masked.classes)
+        image_of, weights = batch.image_of, masked.weights()
+        if masked.pair is not None:
+            image_of = masked.pair if image_of is None else image_of[masked.pair]
+        scores = cast(KeywordHead, self.keyword_head)(texts.tokens, images.tokens, positions, padding, image_of)
+        there = len(masked.classes) if weights is None else weights.sum()
+        share = processes() * there / max(masked.of, 1)
+        return share * objective.keyword_loss(scores, masked.classes, weights)
 
     def _autocast(self) -> torch.autocast:
         precision = getattr(torch, self.config.train.precision)
@@ -213,7 +241,7 @@ def _split_shared(
     return parts, rows
 
 
-def _split(inputs: Tensor | Trunk, size: int) -> list[Tensor | Trunk]:
+def _split(inputs: Tensor | Trunk, size: int | list[int]) -> list[Tensor | Trunk]:
     if isinstance(inputs, Trunk):
         return [Trunk(*parts) for parts in zip(*(torch.split(values, size) for values in inputs), strict=True)]
     return list(torch.split(inputs, size))

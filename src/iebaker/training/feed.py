@@ -116,6 +116,9 @@ class Feed:
             crops = draw_crops(len(rows), self.images[rows[0]].pixels.shape[0], recipe.crop_scale, stream)
         if recipe.orientations > 1:
             orientations = stream.integers(recipe.orientations, size=len(rows)) * self.turns[rows]
+        if recipe.pairs == "whole_images":  # one draw for an image, whichever process encodes it
+            _, first, place = np.unique(self.same_image[rows], return_index=True, return_inverse=True)
+            crops, orientations = None if crops is None else crops[first[place]], orientations[first[place]]
         return Draw(rows, seed, crops, orientations)
 
     @torch.no_grad()
@@ -146,15 +149,24 @@ class Feed:
         if self.masker is None:
             return None
         masked = self.masker.mask([self.captions[row] for row in rows], self.masking)
-        ends = masked.masked.sum(1).cumsum(0).tolist()
-        first, last = self.share.start, min(self.share.stop, len(rows))
-        classes = masked.classes[ends[first - 1] if first else 0 : ends[last - 1]]
-        device = self.model.text.device
+        token_ids, positions, device = masked.token_ids[self.share], masked.masked[self.share], self.model.text.device
+        pair_of_class = torch.repeat_interleave(masked.masked.sum(1)).numpy() - self.share.start
+        pair = times = None
+        kept = np.arange(len(positions))
+        if self.recipe.pairs == "whole_images":
+            own = rows[self.share]
+            same = np.column_stack([self.same_image[own], self.same_caption[own], token_ids.numpy()])
+            _, kept, counts = np.unique(same, axis=0, return_index=True, return_counts=True)
+            order = np.argsort(kept)
+            kept = kept[order]
+            pair, times = (to_device(torch.from_numpy(values), device) for values in (kept, counts[order]))
         return MaskedCaptions(
-            self.model.text.inputs(masked.token_ids[self.share]),
-            to_device(masked.masked[self.share], device),
-            to_device(classes, device),
+            self.model.text.inputs(token_ids[kept]),
+            to_device(positions[kept], device),
+            to_device(masked.classes[np.isin(pair_of_class, kept)], device),
             of=len(masked.classes),
+            pair=pair,
+            times=times,
         )
 
     def _positives(self, rows: np.ndarray) -> Tensor | None:
