@@ -101,11 +101,13 @@ def test_accepted(key, value):
 
 
 def test_what_is_meant_for_the_selected_corpus_need_not_fit_another():
-    """Blocks of a frozen tower are unlocked; the embedded benchmark's towers are not frozen."""
-    params = with_value("model.unlocked_image", 2)
-    with pytest.raises(IebakerError, match="synthetic/.* unlocked_image=2 without lock_image"):
+    """Weights of the embedded benchmark's small network; the other corpora's towers have none of that tag."""
+    params = with_value("model.pretrained", "openai")
+    with pytest.raises(IebakerError, match="synthetic/.* neither a file nor a tag of overhead-tiny"):
         check_all(params)
-    check_all(params | {"corpora": ["rsicd"], "benchmarks": ["rsicd"]})
+    published = copy.deepcopy(params["recipes"]["published"]["model"])
+    params["corpus"]["mine"] = {"benchmarks": ["rsicd"], "recipe": "published", "model": published}
+    check_all(params | {"corpora": ["mine"], "benchmarks": ["rsicd"]})
 
 
 def test_what_open_clip_offers_is_read_without_importing_it():

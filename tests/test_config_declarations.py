@@ -86,7 +86,7 @@ def test_which_layer_wins(path, said):
         assert value_of(params, path) == expected[0]
     else:
         with pytest.raises(
-            IebakerError, match=f"{path} is null.*recipes scratch, frozen, published in corpus.synthetic"
+            IebakerError, match=f"{path} is null.*recipes scratch, frozen, last-blocks, published in corpus.synthetic"
         ):
             value_of(params, path)
 
@@ -151,7 +151,9 @@ def test_unknown_names_are_refused():
     ):
         with pytest.raises(IebakerError, match=message):
             resolve(PARAMS, *names)
-    with pytest.raises(IebakerError, match=r"recipes\.scrach is not defined \(there: scratch, frozen, published\)"):
+    with pytest.raises(
+        IebakerError, match=r"recipes\.scrach is not defined \(there: scratch, frozen, last-blocks, published\)"
+    ):
         resolve(with_value(PARAMS, "corpus.synthetic.recipe", "scrach"), "synthetic", "full")
 
 
@@ -185,6 +187,10 @@ def test_notes_say_what_will_do_nothing():
     late = with_value(PARAMS, "train.epochs", 2)
     assert "eba.start_epoch=2 is not below train.epochs=2: nothing will be eliminated" in notes(
         late, resolve(late, "synthetic", "full")[0]
+    )
+    whole = with_value(PARAMS, "model.lock_image", False)
+    assert "model.unlocked_image=2 does nothing: without model.lock_image the whole trunk trains" in notes(
+        whole, resolve(whole, "rsicd", "full")[0]
     )
     plain = with_value(PARAMS, "local.loss", 0)
     said = "without a local loss, eba.scheme=decoupled does what coupled does"

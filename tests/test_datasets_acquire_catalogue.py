@@ -135,4 +135,4 @@ def test_every_declared_benchmark_has_what_a_stranger_needs(name):
     params = BenchmarkParams.model_validate(PARAMS["benchmark"][name])
     assert params.source is None and params.sources
     assert params.licence and params.citation and params.by_hand
-    assert PARAMS["corpus"][name] == {"benchmarks": [name], "recipe": "frozen"}
+    assert PARAMS["corpus"][name] == {"benchmarks": [name], "recipe": "last-blocks"}

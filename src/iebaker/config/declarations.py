@@ -171,6 +171,11 @@ def notes(params: Mapping[str, Any], training: TrainingConfig) -> list[str]:
     found = []
     for section, keys in overridden(params, training.corpus).items():
         found += [f"{section}.{key}={value} instead of {theirs}" for key, (value, theirs) in keys.items()]
+    for side in ("image", "text"):
+        if (count := getattr(training.model, f"unlocked_{side}")) and not getattr(training.model, f"lock_{side}"):
+            found.append(
+                f"without model.lock_{side} its whole trunk trains: model.unlocked_{side}={count} does nothing"
+            )
     eba = training.eba
     if eba and eba.scheme == "decoupled" and not training.local.loss:
         found.append("without a local loss, eba.scheme=decoupled does what coupled does")

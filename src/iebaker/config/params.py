@@ -107,13 +107,6 @@ class ModelParams(Section):
     unlocked_image: Count = Field(ge=0, le=1000, description="last blocks of a frozen image trunk that still train")
     unlocked_text: Count = Field(ge=0, le=1000, description="last blocks of a frozen text trunk that still train")
 
-    @model_validator(mode="after")
-    def _unlocked_of_a_locked_trunk(self) -> "ModelParams":
-        for side in ("image", "text"):
-            if (count := getattr(self, f"unlocked_{side}")) and not getattr(self, f"lock_{side}"):
-                raise ValueError(f"unlocked_{side}={count} without lock_{side}; an unlocked trunk trains as a whole")
-        return self
-
 
 class TrainParams(Section):
     """`train`: the recipe (method: Objective)."""
