@@ -189,7 +189,7 @@ def test_notes_say_what_will_do_nothing():
         late, resolve(late, "synthetic", "full")[0]
     )
     whole = with_value(PARAMS, "model.lock_image", False)
-    assert "model.unlocked_image=2 does nothing: without model.lock_image the whole trunk trains" in notes(
+    assert "without model.lock_image its whole trunk trains: model.unlocked_image=2 does nothing" in notes(
         whole, resolve(whole, "rsicd", "full")[0]
     )
     plain = with_value(PARAMS, "local.loss", 0)
