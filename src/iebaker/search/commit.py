@@ -15,7 +15,7 @@ from iebaker.search import archive as layout
 from iebaker.search import shards
 from iebaker.search.hashes import Hashes
 from iebaker.search.plan import Plan
-from iebaker.spreadsheet import as_cell
+from iebaker.search.spreadsheet import as_cell
 
 
 def commit(plan: Plan) -> int:

@@ -12,7 +12,7 @@ from PIL import Image
 from iebaker.errors import IebakerError
 from iebaker.search.query import Hit, Searcher
 from iebaker.search.shards import split_at_antimeridian
-from iebaker.spreadsheet import as_cell
+from iebaker.search.spreadsheet import as_cell
 
 THUMBNAIL = 224  # longest side in pixels
 CSV_COLUMNS = ("rank", "href", "window", "score", "confidence", "datetime", "sensor", "gsd", "bbox")
