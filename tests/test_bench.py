@@ -39,8 +39,13 @@ def test_quoted_numbers_are_those_of_the_file(page):
 
 def test_what_is_written_says_what_it_ran_on_and_on_no_ones_machine(tmp_path, monkeypatch):
     row = Measurement("work", ours=2.0, naive=9.0, bound=1.0, ours_peak=3 * 10**9)
-    monkeypatch.setattr("iebaker.bench.similarity.rows", lambda: [row])
     lines = []
+
+    def rows():
+        yield row
+        assert lines[-1].startswith("| work"), "shown when it is measured, not with the last one"
+
+    monkeypatch.setattr("iebaker.bench.similarity.rows", rows)
     run.run(["similarity"], tmp_path / "benchmark.json", tmp_path, lines.append, None)
     assert lines[-1] == "| work | 2 | 9 |  | 1 | 4.50 |  | 0.50 | 3.00 |  |"
     written = json.loads((tmp_path / "benchmark.json").read_text())["similarity"]

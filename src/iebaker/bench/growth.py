@@ -1,7 +1,7 @@
 """How time and memory of the stages grow with the number of images, five captions each, and the exponents that fit."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +20,12 @@ CAPTIONS, LENGTH, PATCHES, WIDTH = 5, 16, 49, 64
 PIXELS = 256
 
 
-def rows(largest: int = LARGEST) -> list[Measurement]:
+def rows(largest: int = LARGEST) -> Iterator[Measurement]:
     """One row a stage and size; the matrices of `export` are of `WIDTH` values a token."""
-    found = []
     for images in (size for size in SIZES if size <= largest):
         for stage, work in STAGES.items():
             seconds, peak = in_child(work, images)
-            found.append(Measurement(f"{stage}, {CAPTIONS * images} x {images}", seconds, ours_peak=peak))
-    return found
+            yield Measurement(f"{stage}, {CAPTIONS * images} x {images}", seconds, ours_peak=peak)
 
 
 def series(found: list[Measurement]) -> dict[str, np.ndarray]:

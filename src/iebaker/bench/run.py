@@ -1,6 +1,6 @@
 """All benchmarks: one table, and one file beside it with the hardware.
 
-A subject is a module with `rows() -> list[Measurement]`; adding one is adding its name to SUBJECTS.
+A subject is a module with `rows() -> Iterator[Measurement]`; adding one is adding its name to SUBJECTS.
 """
 
 import json
@@ -51,22 +51,24 @@ def run(subjects: Sequence[str], out: Path, figures: Path, say: Callable[[str], 
     found: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
     for subject in subjects:
         options = {"largest": largest} if subject == "growth" and largest else {}
-        rows: list[Measurement] = import_module(f"iebaker.bench.{subject}").rows(**options)
+        for line in (COLUMNS, ("---",) * len(COLUMNS)):
+            say(as_line(line))
+        rows = list[Measurement]()
+        for row in import_module(f"iebaker.bench.{subject}").rows(**options):
+            rows.append(row)
+            say(as_line(cells(row)))
         found[subject] = {"hardware": hardware(), "rows": [asdict(row) for row in rows]}
         ordered = {name: found[name] for name in SUBJECTS if name in found}
         write_text(out, json.dumps(ordered, indent=1, allow_nan=False) + "\n")
-        for line in as_table(rows):
-            say(line)
         if subject == "growth":
             growth.draw(rows, figures / "growth.svg")
             for stage, points in growth.series(rows).items():
                 say(f"{stage}: seconds grow with N^{growth.exponents(points):.2f}")
 
 
-def as_table(rows: Iterable[Measurement]) -> list[str]:
-    """Lines of a Markdown table."""
-    lines = [COLUMNS, ("---",) * len(COLUMNS), *map(cells, rows)]
-    return [f"| {' | '.join(line)} |" for line in lines]
+def as_line(cells: Iterable[str]) -> str:
+    """A line of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
 
 
 def cells(row: Measurement) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """Local similarities of whole test sets: the published formulation, ours, and the matrix product that remains."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
@@ -15,25 +17,24 @@ BLOCK = 256  # texts at a time: more take no more memory
 TEXTS = 4 * BLOCK  # that ours and the product are timed on
 
 
-def rows() -> list[Measurement]:
+def rows() -> Iterator[Measurement]:
     """Times at RSICD's size, memory there, at NWPU's and at a size that the published formulation can hold."""
     times, _ = in_child(_seconds)
     pairs = RSICD[0] * RSICD[1]
     note = f"ours and bound on {TEXTS} of the texts, naive on {PART} x {PART} pairs, scaled"
-    found = []
     for precision in ("float32", "bfloat16"):
         name = f"local similarity, RSICD's {RSICD[0]} x {RSICD[1]}, {precision}"
         share = TEXTS / RSICD[0]
         seconds = times[precision] / share, times["naive"] * pairs / PART**2, None, times["bound"] / share
         peak = in_child(_ours, RSICD, precision, BLOCK)[1]
-        found.append(Measurement(name, *seconds, ours_peak=peak, note=note))
+        yield Measurement(name, *seconds, ours_peak=peak, note=note)
     (ours, peak), (whole, whole_peak) = in_child(_ours, SMALL, "float32", SMALL[0]), in_child(_naive, SMALL)
     name = f"local similarity, {SMALL[0]} x {SMALL[1]}, float32"
-    found.append(Measurement(name, ours, whole, ours_peak=peak, naive_peak=whole_peak))
+    yield Measurement(name, ours, whole, ours_peak=peak, naive_peak=whole_peak)
     texts = 2 * BLOCK
     ours, peak = in_child(_ours, NWPU, "float32", texts)
     name, note = f"local similarity, NWPU's {NWPU[0]} x {NWPU[1]}, float32", f"on {texts} of the texts, scaled"
-    return [*found, Measurement(name, ours, ours_peak=peak, note=note)]
+    yield Measurement(name, ours, ours_peak=peak, note=note)
 
 
 def draw(texts: int, images: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
