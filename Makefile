@@ -1,4 +1,4 @@
-# `make repro` and `make test` on a fresh machine with Python 3.11+, git and make
+# `make repro` and `make test` on a fresh machine with Python 3.11.4+, git and make
 PYTHON ?= python3
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -32,6 +32,8 @@ gate: $(VENV)/.installed
 
 # torch first: pinned, it resolves to a build that the other packages then keep
 $(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11, 4) or sys.exit(sys.executable + " is Python " + \
+	  sys.version.split()[0] + "; 3.11.4 or newer is needed: make PYTHON=/path/to/python3 ...")'
 	$(PYTHON) -m venv $(VENV)
 	python -m pip install --quiet --constraint constraints.txt torch
 	python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
