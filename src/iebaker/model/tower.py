@@ -97,11 +97,6 @@ class Tower(nn.Module, Generic[AnyReader]):
         """Where the weights are."""
         return next(self.body.parameters()).device
 
-    @property
-    def piece(self) -> int:
-        """Items that are encoded at a time where nothing trains."""
-        return self.reader.together if self.device.type == "cpu" else BATCH
-
     def inputs(self, items: Any) -> Tensor | Trunk:
         """What `forward` takes for these items: the kept output of the trunk where there is one, else its input.
 
@@ -213,7 +208,8 @@ class Tower(nn.Module, Generic[AnyReader]):
             count: of all items.
             progress: name in a progress bar; none without.
         """
-        on_processor = self.device.type == "cpu"
+        on_processor, threads = self.device.type == "cpu", torch.get_num_threads()
+        size = self.reader.together if on_processor else BATCH
 
         @torch.no_grad()
         def alone(piece: np.ndarray) -> Result:
@@ -221,14 +217,17 @@ class Tower(nn.Module, Generic[AnyReader]):
                 torch.set_num_threads(1)  # of this thread
             return function(piece)
 
-        pieces = [np.arange(start, min(start + self.piece, count)) for start in range(0, count, self.piece)]
-        with (
-            ThreadPoolExecutor(torch.get_num_threads() if on_processor else 1) as pool,
-            tqdm(total=count, desc=progress, disable=not progress, leave=False) as bar,
-        ):
-            for piece, result in zip(pieces, pool.map(alone, pieces), strict=True):
-                yield result
-                bar.update(len(piece))
+        pieces = [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
+        try:
+            with (
+                ThreadPoolExecutor(threads if on_processor else 1) as pool,
+                tqdm(total=count, desc=progress, disable=not progress, leave=False) as bar,
+            ):
+                for piece, result in zip(pieces, pool.map(alone, pieces), strict=True):
+                    yield result
+                    bar.update(len(piece))
+        finally:
+            torch.set_num_threads(threads)  # threads that start later take the number that was set last, by whichever
 
     def fingerprint(self) -> bytes:
         """Identifies what `lower` computes: its configuration, and all weights that do not train once frozen."""

@@ -42,6 +42,20 @@ class Draw(NamedTuple):
     orientations: np.ndarray
 
 
+class Distinct(NamedTuple):
+    """What is encoded once of things that repeat in a batch.
+
+    Attributes:
+        first: (D,) the place of each distinct thing's first, ascending.
+        number: (B,) which of them each one is.
+        times: (D,) how often each is there.
+    """
+
+    first: np.ndarray
+    number: np.ndarray
+    times: np.ndarray
+
+
 class Feed:
     """Reads the batches of a plan, epoch by epoch; frozen trunks run once, when it is made, if there is an epoch.
 
@@ -116,28 +130,38 @@ class Feed:
             crops = draw_crops(len(rows), self.images[rows[0]].pixels.shape[0], recipe.crop_scale, stream)
         if recipe.orientations > 1:
             orientations = stream.integers(recipe.orientations, size=len(rows)) * self.turns[rows]
-        if recipe.pairs == "whole_images":  # one draw for an image, whichever process encodes it
-            _, first, place = np.unique(self.same_image[rows], return_index=True, return_inverse=True)
-            crops, orientations = None if crops is None else crops[first[place]], orientations[first[place]]
-        return Draw(rows, seed, crops, orientations)
+        images = self._distinct(self.same_image[rows])  # one draw for each, whichever process encodes it
+        same = images.first[images.number]
+        return Draw(rows, seed, None if crops is None else crops[same], orientations[same])
 
     @torch.no_grad()
     def _read(self, draw: Draw) -> Batch:
         rows = draw.rows[self.share]
-        image_rows, image_of = self._distinct(rows, self.same_image)
-        text_rows, text_of = self._distinct(rows, self.same_caption)
-        items = [self.images[rows[place]].oriented(draw.orientations[self.share][place]) for place in image_rows]
-        images = self._images(items, None if draw.crops is None else draw.crops[self.share][image_rows])
-        texts = self.model.text.inputs(self.token_ids[rows[text_rows]])
+        image, text = self._distinct(self.same_image[rows]), self._distinct(self.same_caption[rows])
+        orientations = draw.orientations[self.share]
+        items = [self.images[rows[place]].oriented(orientations[place]) for place in image.first]
+        images = self._images(items, None if draw.crops is None else draw.crops[self.share][image.first])
+        texts = self.model.text.inputs(self.token_ids[rows[text.first]])
         masked, positives = self._masked(draw.rows), self._positives(draw.rows)
-        return Batch(images, texts, masked, draw.seed + self.seed_offset, positives, image_of, text_of)
+        seed = draw.seed + self.seed_offset
+        return Batch(images, texts, masked, seed, positives, self._shared(image.number), self._shared(text.number))
 
-    def _distinct(self, rows: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, Tensor | None]:
-        """What of a batch is encoded, by place in `rows`, and for each pair its place among that; None: its own."""
+    def _distinct(self, *codes: np.ndarray) -> Distinct:
+        """The distinct rows of these columns; each its own where an epoch doesn't bring whole images."""
         if self.recipe.pairs != "whole_images":
-            return np.arange(len(rows)), None
-        _, first, place = np.unique(codes[rows], return_index=True, return_inverse=True)
-        return first, to_device(torch.from_numpy(place), self.model.image.device)
+            every = np.arange(len(codes[0]))
+            return Distinct(every, every, np.ones_like(every))
+        _, first, number, times = np.unique(
+            np.column_stack(codes), axis=0, return_index=True, return_inverse=True, return_counts=True
+        )
+        order = np.argsort(first)
+        return Distinct(first[order], np.argsort(order)[number.ravel()], times[order])
+
+    def _shared(self, values: np.ndarray) -> Tensor | None:
+        """`values` of a `Distinct` for the batch; None where each thing is its own."""
+        if self.recipe.pairs != "whole_images":
+            return None
+        return to_device(torch.from_numpy(values), self.model.image.device)
 
     def _images(self, items: list[StoredImage], crops: np.ndarray | None) -> Tensor | Trunk:
         tower = self.model.image
@@ -149,24 +173,17 @@ class Feed:
         if self.masker is None:
             return None
         masked = self.masker.mask([self.captions[row] for row in rows], self.masking)
-        token_ids, positions, device = masked.token_ids[self.share], masked.masked[self.share], self.model.text.device
+        own, token_ids, positions = rows[self.share], masked.token_ids[self.share], masked.masked[self.share]
         pair_of_class = torch.repeat_interleave(masked.masked.sum(1)).numpy() - self.share.start
-        pair = times = None
-        kept = np.arange(len(positions))
-        if self.recipe.pairs == "whole_images":
-            own = rows[self.share]
-            same = np.column_stack([self.same_image[own], self.same_caption[own], token_ids.numpy()])
-            _, kept, counts = np.unique(same, axis=0, return_index=True, return_counts=True)
-            order = np.argsort(kept)
-            kept = kept[order]
-            pair, times = (to_device(torch.from_numpy(values), device) for values in (kept, counts[order]))
+        pairs = self._distinct(self.same_image[own], self.same_caption[own], token_ids.numpy())
+        device = self.model.text.device
         return MaskedCaptions(
-            self.model.text.inputs(token_ids[kept]),
-            to_device(positions[kept], device),
-            to_device(masked.classes[np.isin(pair_of_class, kept)], device),
+            self.model.text.inputs(token_ids[pairs.first]),
+            to_device(positions[pairs.first], device),
+            to_device(masked.classes[np.isin(pair_of_class, pairs.first)], device),
             of=len(masked.classes),
-            pair=pair,
-            times=times,
+            pair=self._shared(pairs.first),
+            times=self._shared(pairs.times),
         )
 
     def _positives(self, rows: np.ndarray) -> Tensor | None:
