@@ -12,6 +12,7 @@ from training_fixtures import config
 from training_processes import settings, steps
 
 from iebaker.errors import IebakerError
+from iebaker.method.gather import rank
 from iebaker.model import factory
 from iebaker.training import distributed, plan
 from iebaker.training import fit as training
@@ -64,7 +65,7 @@ def test_what_cannot_be_shared_is_refused(corpus):
     with pytest.raises(IebakerError, match="train.processes=2, and this is one of 1"), distributed.together(2, "cpu"):
         pass
     with distributed.together(1, "cpu"):
-        assert distributed.rank() == 0 and distributed.mean(torch.ones(1)) == 1
+        assert rank() == 0 and distributed.mean(torch.ones(1)) == 1
 
 
 def test_a_launchers_process_starts_no_other(monkeypatch):

@@ -8,6 +8,7 @@ from training_fixtures import FROZEN, TRANSFORMER, config, make_trainer
 from iebaker.corpus import loading
 from iebaker.corpus.streams import PURPOSES, stream
 from iebaker.corpus.words import names_direction
+from iebaker.method import similarity
 from iebaker.method.masking import KeywordMasker
 from iebaker.method.task import Batch, MaskedCaptions
 from iebaker.model import factory
@@ -96,8 +97,8 @@ def test_positives_are_the_pairs_of_the_same_caption_or_image(corpus):
 
 
 @pytest.mark.parametrize("sections", [{}, FROZEN])
-def test_whole_images_are_encoded_once_and_mean_the_same(corpus, sections):
-    """Each distinct image and caption of a batch is one row; loss and gradients are those of a row for each pair."""
+def test_whole_images_are_encoded_and_compared_once_and_mean_the_same(corpus, sections, monkeypatch):
+    """Each distinct image and caption is one row, of the local similarities too; all is as with a row for each pair."""
     train = {"pairs": "whole_images", "crop_scale": 1.0} | sections.get("train", {})
     trainer = make_trainer(corpus, **(TRANSFORMER | sections | {"train": train}))
     trainer.task.train()
@@ -113,7 +114,15 @@ def test_whole_images_are_encoded_once_and_mean_the_same(corpus, sections):
     trainer.feed.masking.set_state(state)
     repeated = trainer.feed.batch(rows)
     assert repeated.image_of is repeated.text_of is repeated.masked.pair is None
+    compared, plain = [], similarity.local_similarity
+
+    def watched(texts, images, *more, **precision):
+        compared.append([len(images), len(texts)])
+        return plain(texts, images, *more, **precision)
+
+    monkeypatch.setattr(similarity, "local_similarity", watched)
     found = [outcome(trainer.task, batch, size) for batch in (shared, repeated) for size in (0, 6)]
+    assert compared[0] == sizes and compared[2] == [len(rows)] * 2
     for loss, gradients in found[1:]:
         torch.testing.assert_close(loss, found[0][0], rtol=1e-4, atol=1e-5)
         for name, values in gradients.items():

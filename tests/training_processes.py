@@ -8,6 +8,7 @@ import torch
 from training_fixtures import TRANSFORMER, config, make_trainer
 
 from iebaker.corpus.loading import Member, open_corpus
+from iebaker.method.gather import rank
 from iebaker.training import distributed
 from iebaker.training.fit import fit
 from iebaker.training.gradients import backward
@@ -44,10 +45,10 @@ def main(prepared: str, corpus: str, folder: str) -> None:
     with distributed.together(2, "cpu"):
         for chunk_size in (0, 3):
             _, found = steps(members, 2, chunk_size)
-            if distributed.rank() == 0:
+            if rank() == 0:
                 torch.save(found, out / f"steps_{chunk_size}.pt")
         machine = fit(config(**settings(2)), members, 0, out / "two", out / "resume")
-        assert bool(machine) == (distributed.rank() == 0)
+        assert bool(machine) == (rank() == 0)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,11 @@ def processes() -> int:
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
+def rank() -> int:
+    """Of this process; 0 writes and speaks."""
+    return distributed.get_rank() if processes() > 1 else 0
+
+
 def gathered(values: Tensor) -> Tensor:
     """The rows (B, ...) of the whole batch, of which each process gives (B / processes, ...); differentiable.
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from iebaker.config.params import KerParams, TrainingConfig
 from iebaker.method import objective, similarity
 from iebaker.method.eba import Elimination
-from iebaker.method.gather import gathered, processes
+from iebaker.method.gather import gathered, processes, rank
 from iebaker.method.keyword_head import KeywordHead
 from iebaker.model.adapters import Trunk
 from iebaker.model.tower import TowerOutput
@@ -110,6 +110,33 @@ class Features(NamedTuple):
     text_tokens: Tensor
 
 
+class Rows(NamedTuple):
+    """What the similarities of B pairs need beside their features.
+
+    Attributes:
+        padding: (B, L) bool, True at padding of the captions.
+        image, text: (B,) int64 below B, equal where pairs share features: their similarity is computed once. None: no
+            pairs do.
+    """
+
+    padding: Tensor
+    image: Tensor | None
+    text: Tensor | None
+
+    @classmethod
+    def joined(cls, parts: Sequence["Rows"]) -> "Rows":
+        """The rows of all parts, which share nothing with each other."""
+        lengths = [len(part.padding) for part in parts]
+        starts = [sum(lengths[:index]) for index in range(len(parts))]
+
+        def join(values: Sequence[Tensor | None]) -> Tensor | None:
+            moved = [value + start for value, start in zip(values, starts, strict=True) if value is not None]
+            return torch.cat(moved) if moved else None
+
+        padding, image, text = zip(*parts, strict=True)
+        return cls(torch.cat(padding), join(image), join(text))
+
+
 class RetrievalTask(nn.Module):
     """What is trained: the model and the keyword head, with the elimination that decides what they learn from.
 
@@ -148,19 +175,20 @@ class RetrievalTask(nn.Module):
         with self._autocast():
             return self.model.image(batch.images, batch.seed), self.model.text(batch.texts, batch.seed + 2)
 
-    def features(self, batch: Batch, images: TowerOutput, texts: TowerOutput) -> tuple[Features, Tensor]:
-        """What `compare` reads of the towers' output, pair by pair: features, and padding of the captions."""
+    def features(self, batch: Batch, images: TowerOutput, texts: TowerOutput) -> tuple[Features, Rows]:
+        """What `compare` reads of the towers' output, pair by pair."""
         tokens = None if self.config.local.loss else 0
         of_images = [_of_pairs(values, batch.image_of) for values in (images.pooled, images.tokens[:, :tokens])]
         of_texts = [_of_pairs(values, batch.text_of) for values in (texts.pooled, texts.tokens[:, :tokens])]
-        return Features(*of_images, *of_texts), _of_pairs(texts.padding, batch.text_of)
+        rows = Rows(_of_pairs(texts.padding, batch.text_of), batch.image_of, batch.text_of)
+        return Features(*of_images, *of_texts), rows
 
-    def compare(self, features: Features, padding: Tensor, positives: Tensor | None) -> dict[str, Tensor]:
+    def compare(self, features: Features, rows: Rows, positives: Tensor | None) -> dict[str, Tensor]:
         """The retrieval loss over the pairs of all processes, each of which compares its captions with all images.
 
         Args:
             features: of the pairs of this process.
-            padding: (B, L) bool, True at padding of its captions.
+            rows: of the same pairs.
             positives: as in `Batch`.
 
         Returns:
@@ -171,15 +199,7 @@ class RetrievalTask(nn.Module):
         global_values = gathered(similarity.global_similarity(features.text, gathered(features.image)))
         local_values = None
         if local.loss:
-            local_values = gathered(
-                self.scale
-                * similarity.local_similarity(
-                    features.text_tokens,
-                    gathered(features.image_tokens),
-                    padding if local.mask_padding else None,
-                    precision=local.precision,
-                )
-            )
+            local_values = gathered(self.scale * self._local(features, rows))
         own_global, own_local = global_values.diagonal(), None if local_values is None else local_values.diagonal()
         keep_global, keep_local = self.elimination.masks(own_global, own_local)
         loss = objective.retrieval_loss(
@@ -190,11 +210,27 @@ class RetrievalTask(nn.Module):
             record |= {"local": local_values.diagonal(), "dropped_local": ~keep_local}
         return record
 
+    def _local(self, features: Features, rows: Rows) -> Tensor:
+        """(B, B') local similarities of the captions of this process with all images."""
+        images, local = gathered(features.image_tokens), self.config.local
+        padding = rows.padding if local.mask_padding else None
+        if rows.image is None or rows.text is None:
+            return similarity.local_similarity(features.text_tokens, images, padding, precision=local.precision)
+        own = rows.image + rank() * len(rows.image)
+        (texts, text_of), (distinct, image_of) = _firsts(rows.text), _firsts(gathered(own))
+        values = similarity.local_similarity(
+            features.text_tokens[texts],
+            images[distinct],
+            None if padding is None else padding[texts],
+            precision=local.precision,
+        )
+        return values[text_of][:, image_of]
+
     def _losses(self, batch: Batch, gradients: Features | None) -> dict[str, Tensor]:
         images, texts = self.encode(batch)
-        features, padding = self.features(batch, images, texts)
+        features, rows = self.features(batch, images, texts)
         if gradients is None:
-            record = self.compare(features, padding, batch.positives)
+            record = self.compare(features, rows, batch.positives)
         else:
             parts = [(values.float() * wanted).sum() for values, wanted in zip(features, gradients, strict=True)]
             record = {"loss_retrieval": torch.stack(parts).sum()}
@@ -224,6 +260,13 @@ class RetrievalTask(nn.Module):
 
 def _of_pairs(values: Tensor, row: Tensor | None) -> Tensor:
     return values if row is None else values.index_select(0, row)
+
+
+def _firsts(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """The row of the first of each distinct code, and for each row its place among those."""
+    distinct, place = torch.unique(codes, return_inverse=True)
+    rows = torch.arange(len(codes), device=codes.device)
+    return rows.new_zeros(len(distinct)).scatter_reduce(0, place, rows, "amin", include_self=False), place
 
 
 def _split_shared(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, distributed
 
 from iebaker.errors import IebakerError
-from iebaker.method.gather import processes
+from iebaker.method.gather import processes, rank
 
 # the others wait while the first one validates, or reads what frozen trunks give
 PATIENCE = timedelta(hours=2)
@@ -60,11 +60,6 @@ def together(count: int, device: str) -> Iterator[None]:
         yield
     finally:
         distributed.destroy_process_group()
-
-
-def rank() -> int:
-    """Of this process; 0 writes and speaks."""
-    return distributed.get_rank() if processes() > 1 else 0
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from iebaker.config.params import TrainingConfig
 from iebaker.corpus import loading
 from iebaker.corpus.loading import StoredImage
 from iebaker.corpus.words import names_direction
-from iebaker.method.gather import processes
+from iebaker.method.gather import processes, rank
 from iebaker.method.masking import KeywordMasker
 from iebaker.method.task import SEEDS, Batch, MaskedCaptions
 from iebaker.model.adapters import Trunk
@@ -22,7 +22,6 @@ from iebaker.model.augment import draw_crops
 from iebaker.model.features import FeatureStore
 from iebaker.model.tower import to_device
 from iebaker.model.towers import RetrievalModel
-from iebaker.training import distributed
 from iebaker.training.plan import Plan
 
 
@@ -85,8 +84,8 @@ class Feed:
         store: FeatureStore,
     ) -> None:
         self.waited = 0.0
-        rank, share = distributed.rank(), config.train.batch_size // processes()
-        self.share, self.seed_offset = slice(rank * share, (rank + 1) * share), rank * SEEDS * share
+        share = config.train.batch_size // processes()
+        self.share, self.seed_offset = slice(rank() * share, (rank() + 1) * share), rank() * SEEDS * share
         self.recipe, self.plan, self.model, self.masker = config.train, plan, model, masker
         self.streams, self.masking = streams, masking
         self.captions = plan.captions

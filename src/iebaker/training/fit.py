@@ -15,6 +15,7 @@ from tqdm import tqdm
 from iebaker.atomic import replacing
 from iebaker.config.params import TrainingConfig
 from iebaker.corpus.loading import Member
+from iebaker.method.gather import rank
 from iebaker.model import factory
 from iebaker.model.provenance import code_digest
 from iebaker.training import distributed
@@ -50,7 +51,7 @@ def fit(
     started = time.perf_counter()
     epochs = config.train.epochs
     plan = make_plan(config, members, seed)
-    leads = distributed.rank() == 0
+    leads = rank() == 0
     if leads and epochs and plan.warmup < config.train.warmup_steps:
         tqdm.write(f"warm-up of {plan.warmup} instead of {config.train.warmup_steps} steps: a tenth of {plan.steps}")
     trainer = Trainer(config, plan, seed, features)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from iebaker.config.params import KerParams
-from iebaker.method.task import Batch, Features, RetrievalTask
+from iebaker.method.task import Batch, Features, RetrievalTask, Rows
 
 
 def backward(
@@ -55,10 +55,10 @@ def backward(
 def _compare(task: RetrievalTask, chunks: list[Batch]) -> tuple[dict[str, Tensor], list[Features]]:
     """What `compare` returns of all chunks, and the gradients of its loss with respect to each chunk's features."""
     with torch.no_grad():
-        parts, padding = zip(*(task.features(chunk, *task.encode(chunk)) for chunk in chunks), strict=True)
+        parts, rows = zip(*(task.features(chunk, *task.encode(chunk)) for chunk in chunks), strict=True)
     # in float32, so that gradients need no scale
     whole = Features(*(torch.cat(values).float().requires_grad_() for values in zip(*parts, strict=True)))
-    record = task.compare(whole, torch.cat(padding), chunks[0].positives)
+    record = task.compare(whole, Rows.joined(rows), chunks[0].positives)
     gradients = torch.autograd.grad(record["loss_retrieval"], whole, allow_unused=True, materialize_grads=True)
     sizes = [len(part.image) for part in parts]
     split = zip(*(torch.split(values, sizes) for values in gradients), strict=True)

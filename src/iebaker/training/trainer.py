@@ -15,7 +15,7 @@ from iebaker.corpus import loading
 from iebaker.corpus.streams import PURPOSES, stream
 from iebaker.errors import IebakerError
 from iebaker.method.eba import Elimination
-from iebaker.method.gather import processes
+from iebaker.method.gather import processes, rank
 from iebaker.method.keyword_head import KeywordHead
 from iebaker.method.masking import KeywordMasker
 from iebaker.method.task import RetrievalTask
@@ -112,7 +112,7 @@ class Trainer:
             total=len(rows),
             leave=False,
             mininterval=1,
-            disable=distributed.rank() > 0,
+            disable=rank() > 0,
         )
         records: list[dict[str, Tensor]] = []
         for batch in bar:
