@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from iebaker.errors import explained
-from iebaker.layout import use_sleeping_threads
+from iebaker.process import settle
 from iebaker.project.parameters import load_params
 
-use_sleeping_threads()
+settle()
 if Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parent:
     # until `run`: an interrupt ends the imports of a stage, which would swallow it or show their traceback
     signal.signal(signal.SIGINT, signal.SIG_DFL)

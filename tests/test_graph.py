@@ -13,14 +13,15 @@ SOURCE = ROOT / "src"
 # what draws the embedded benchmark reaches download as a digest in data/sources, so that no other one depends on it
 DIGESTED = {"download": ["src/iebaker/scenes"]}
 MOST_SOURCES = 8  # of a stage: more is a list that nobody reads
-# what shapes no result: how errors are shown and files written, where files lie, and parameters, which reach a stage as
-# tracked values or as files that are dependencies themselves
+# what shapes no result: how errors are shown and files written, where files lie, how memory is kept, and parameters,
+# which reach a stage as tracked values or as files that are dependencies themselves
 SHAPES_NOTHING = (
     "pipeline/common.py",
     "src/iebaker/__init__.py",
     "src/iebaker/errors.py",
     "src/iebaker/atomic.py",
     "src/iebaker/layout.py",
+    "src/iebaker/process.py",
     "src/iebaker/project/parameters.py",
 )
 

@@ -11,15 +11,16 @@ import typer
 from iebaker.atomic import write_text
 from iebaker.console import errors_for_people
 from iebaker.errors import IebakerError
-from iebaker.layout import BENCHMARK, FIGURES, LOCK, METRICS, use_sleeping_threads
+from iebaker.layout import BENCHMARK, FIGURES, LOCK, METRICS
 from iebaker.metrics.summary import SplitMetrics
+from iebaker.process import settle
 from iebaker.project.parameters import load_params
 from iebaker.retrieval import rerank as sar
 from iebaker.retrieval.foreign import check_test, image_of_text_of, load_bank, load_captions, load_scores, sar_params
 from iebaker.retrieval.rerank.selection import DIRECTIONS, HYPER_PARAMETERS
 from iebaker.search import commands as search_commands
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Remote-sensing image-text retrieval, evaluated.")
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 study_app = typer.Typer(no_args_is_help=True, help="Keep results beside those of the next run.")
 app.add_typer(study_app, name="study")
 search_commands.register(app)
@@ -36,6 +37,12 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="hyper-parameter of a fixed method, as in params.yaml's sar"),
 ]
+
+
+@app.callback()
+def main() -> None:
+    """Remote-sensing image-text retrieval, evaluated."""
+    settle()
 
 
 @app.command()
@@ -116,7 +123,6 @@ def evaluate_model(
     json_file: Annotated[Path | None, typer.Option("--json", help="also write the JSON here")] = None,
 ) -> None:
     """Evaluate any open_clip model on any benchmark: JSON on stdout, a table beside published numbers on stderr."""
-    use_sleeping_threads()
     with errors_for_people("evaluate-model"):
         from iebaker.model import encoding, factory  # import torch: seconds
         from iebaker.project.evaluation_data import open_split
@@ -146,7 +152,6 @@ def export_model(
     data: Annotated[str, typer.Option(help="what the model card says of the training data")] = "",
 ) -> None:
     """Write a model as open_clip's local-dir: and hf-hub: read it, with a model card."""
-    use_sleeping_threads()
     with errors_for_people("export-model"):
         from iebaker.model import factory, publish
 
@@ -179,7 +184,6 @@ def bench(
     largest: Annotated[int | None, typer.Option(min=1250, help="images that growth goes to, up to 10000")] = None,
 ) -> None:
     """Measure speed and memory beside the published formulations, and write reports/benchmark.json."""
-    use_sleeping_threads()
     with errors_for_people("bench"):
         from iebaker.bench import run as benchmarks  # imports torch
 

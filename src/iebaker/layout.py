@@ -1,6 +1,5 @@
 """Where a project's files lie, relative to its folder: for stages and commands; no algorithm knows of it."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,8 +62,3 @@ def source_root() -> Path:
     """
     here = Path.cwd()
     return next((parent.parent for parent in here.parents if parent.name == ".dvc"), Path())
-
-
-def use_sleeping_threads() -> None:
-    """Let threads that wait sleep: spinning ones bring a shared machine to a crawl. Before torch is imported."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-from iebaker.layout import use_sleeping_threads
+from iebaker.process import settle
 
 Result = TypeVar("Result")
 
@@ -61,7 +61,7 @@ def in_child(work: Callable[..., Result], *arguments: Any) -> tuple[Result, int]
     Args:
         work: a function of a module; arguments and result are pickled.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=use_sleeping_threads) as pool:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=settle) as pool:
         return pool.submit(_with_peak, work, arguments).result()
 
 
