@@ -48,9 +48,8 @@ def shrunken(tmp_path_factory):
         small = f"small-{family}".lower().replace(", ", "-")
         (folder / f"{small}.json").write_text(json.dumps(config))
         open_clip.add_model_config(folder)
-        return factory.create(
-            ModelParams(name=small, pretrained="", lock_image=False, lock_text=False, unlocked_image=0, unlocked_text=0)
-        ).eval()
+        params = {"lock_image": False, "lock_text": False, "unlocked_image": 0, "unlocked_text": 0, "orientations": 1}
+        return factory.create(ModelParams(name=small, pretrained="", **params)).eval()
 
     return create
 

@@ -13,6 +13,7 @@ from iebaker.errors import IebakerError
 from iebaker.method.similarity import global_similarity
 from iebaker.model import factory
 from iebaker.model.encoding import encode_captions, encode_images
+from iebaker.search.embedding import Embedder
 
 CAPTIONS = ["a port .", "many planes are parked next to a long building in an airport .", "a port ."]
 
@@ -45,6 +46,26 @@ def test_features_are_those_of_the_pipeline(folder, corpus, tmp_path):
     )
     assert np.linalg.norm(images, axis=1) == pytest.approx(1) and np.array_equal(texts[0], texts[2])
     assert images.dtype == texts.dtype == np.float32 and torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("orientations", [1, 2, 4, 8])
+def test_an_image_is_the_mean_of_its_orientations_however_it_is_given(folder, corpus, tmp_path, orientations):
+    """Of files as of stored images; turning it no longer matters with all eight."""
+    settings = resolved(model={"orientations": orientations})[0].model
+    torch.manual_seed(0)
+    factory.save(factory.create(settings), tmp_path / "model", {"model": settings.model_dump()})
+    model, plain = iebaker.load(tmp_path / "model"), iebaker.load(folder)
+    image = corpus[0].images(split_of(corpus[0], "val").image_ids[:1])[0]
+    Image.fromarray(np.array(image.pixels)).save(tmp_path / "a.png")
+    turned = [Image.fromarray(np.ascontiguousarray(image.oriented(number).pixels)) for number in range(8)]
+    expected = plain.encode_images(turned[:orientations]).mean(0)
+    expected /= np.linalg.norm(expected)
+    for given in (tmp_path / "a.png", image):
+        assert model.encode_images([given])[0] == pytest.approx(expected, abs=1e-6)
+    spread = np.ptp(model.encode_images(turned), axis=0).max()
+    assert spread < 1e-6 if orientations == 8 else spread > 1e-4
+    found = Embedder(tmp_path / "model").images([turned[0]])[0][0]
+    assert found == pytest.approx(expected, abs=1e-3)
 
 
 def test_no_items_give_no_rows(folder):

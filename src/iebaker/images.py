@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 from PIL import Image, ImageOps
 
 from iebaker.errors import IebakerError
@@ -56,6 +57,15 @@ def square(image: Image.Image, size: int) -> Image.Image:
     if scale != 1:
         image = image.resize([max(size, round(side * scale)) for side in image.size], Image.Resampling.BICUBIC)
     return _centre(image, (size, size))
+
+
+def oriented(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """(S, S, 3) pixels in one of the eight orientations of a square.
+
+    Odd ones are mirrored; the first 2 are otherwise as they were, 2 and 3 upside down, from 4 on on their side.
+    """
+    turned = np.rot90(pixels, (0, 2, 1, 3)[orientation // 2])
+    return turned[:, ::-1] if orientation % 2 else turned
 
 
 def _centre(image: Image.Image, size: Sequence[int]) -> Image.Image:

@@ -30,6 +30,7 @@ NO_NUMBER: tuple[Any, ...] = (True, "many", math.nan, [1], "1e300000")
 CHOICES = {
     "train.pairs": ("one", 1), "train.leakage": (True, "dorp"), "train.precision": ("float8", 32),
     "train.orientations": (3, 0, "maybe", True),
+    "model.orientations": (3, 0, "maybe", True),
     "train.device": ("gpu", "cuda:x", "", "cpu; touch X", 0), "eba.scheme": ("off", False), "eba.bank": ("full",),
     "eba.bank_size": ("epochs", 0, 1.5, True), "ker.enabled": ("perhaps", 7), "ker.alignment": ("word",),
     "ker.vocabulary": ("some",), "local.precision": ("float64",), "local.mask_padding": (3,),

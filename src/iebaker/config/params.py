@@ -106,6 +106,9 @@ class ModelParams(Section):
     lock_text: bool = Field(description="freeze the text trunk; its projection still trains")
     unlocked_image: Count = Field(ge=0, le=1000, description="last blocks of a frozen image trunk that still train")
     unlocked_text: Count = Field(ge=0, le=1000, description="last blocks of a frozen text trunk that still train")
+    orientations: Literal[1, 2, 4, 8] = Field(
+        description="of an image, whose mean embedding stands for it once trained; numbered as in train.orientations"
+    )
 
 
 class TrainParams(Section):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from iebaker import images
 from iebaker.corpus import duplicates
 from iebaker.corpus.manifest import FILE as MANIFEST_FILE
 from iebaker.corpus.streams import stream
@@ -39,9 +40,8 @@ class StoredImage:
         return self.benchmark, self.image_id, self.orientation
 
     def oriented(self, orientation: int) -> "StoredImage":
-        """This image, taken as it is, in another orientation; odd ones are mirrored, from 4 on stand on their side."""
-        pixels = np.rot90(self.pixels, (0, 2, 1, 3)[orientation // 2])
-        return replace(self, pixels=pixels[:, ::-1] if orientation % 2 else pixels, orientation=orientation)
+        """This image, taken as it is, in another orientation, as `images.oriented` numbers them."""
+        return replace(self, pixels=images.oriented(self.pixels, orientation), orientation=orientation)
 
 
 @dataclass(frozen=True)

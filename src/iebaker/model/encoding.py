@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from iebaker.errors import IebakerError
@@ -34,7 +35,9 @@ def pick_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def encode(tower: Tower[Any], items: Sequence[Any] | Tensor, tokens: bool = True, progress: str = "") -> TowerOutput:
+def encode(
+    tower: Tower[Any], items: Sequence[Any] | Tensor, tokens: bool = True, progress: str = "", orientation: int = 0
+) -> TowerOutput:
     """Features of items in their order: (N, d) pooled and (N, L, d) tokens.
 
     Args:
@@ -42,17 +45,33 @@ def encode(tower: Tower[Any], items: Sequence[Any] | Tensor, tokens: bool = True
         items: images or captions, as `Tower.inputs` takes them.
         tokens: False keeps none: L is 0.
         progress: name in a progress bar; none without.
+        orientation: of images, as `images.oriented` numbers them.
     """
     tower.eval()
-    encoded = tower.piecewise(
-        lambda rows: _to_cpu(tower(tower.inputs(_rows(items, rows))), tokens), len(items), progress
-    )
-    return stack(list(encoded))
+
+    def run(rows: np.ndarray) -> TowerOutput:
+        chosen = _rows(items, rows)
+        if orientation:
+            chosen = tower.reader.oriented(chosen, orientation)
+        return _to_cpu(tower(tower.inputs(chosen)), tokens)
+
+    return stack(list(tower.piecewise(run, len(items), progress)))
 
 
 def encode_images(tower: Tower[Any], images: Sequence[Any], tokens: bool = True, progress: str = "") -> Encoded:
-    """Features of images, each a row of its own."""
-    return Encoded(encode(tower, images, tokens, progress), np.arange(len(images)))
+    """Features of images, each a row of its own.
+
+    Where the tower's `orientations` say so, `pooled` is the mean of the normalised embeddings of as many; an overhead
+    image has no upright one. Tokens are those of the image as it is.
+    """
+    features, every = encode(tower, images, tokens, progress), np.arange(len(images))
+    if tower.orientations == 1:
+        return Encoded(features, every)
+    pooled = F.normalize(features.pooled, dim=-1)
+    for orientation in range(1, tower.orientations):
+        turned = encode(tower, images, False, progress and f"{progress}, turned", orientation)
+        pooled += F.normalize(turned.pooled, dim=-1)
+    return Encoded(features._replace(pooled=pooled / tower.orientations), every)
 
 
 def encode_captions(

@@ -64,7 +64,7 @@ def create(params: ModelParams) -> RetrievalModel:
     model = RetrievalModel(
         clip, _tokenizer(params.name, config, folder), _preprocess(clip, params.name), params.name, config
     )
-    model.caution = caution
+    model.caution, model.image.orientations = caution, params.orientations
     model.lock(params.lock_image, params.lock_text, params.unlocked_image, params.unlocked_text)
     return model
 
@@ -82,7 +82,7 @@ def open_model(name: str, pretrained: str = "") -> RetrievalModel:
         if pretrained:
             raise IebakerError(f"{folder} brings its own weights; leave --pretrained empty")
         return load(folder)
-    trains = {"lock_image": False, "lock_text": False, "unlocked_image": 0, "unlocked_text": 0}
+    trains = {"lock_image": False, "lock_text": False, "unlocked_image": 0, "unlocked_text": 0, "orientations": 1}
     return create(ModelParams(name=name, pretrained=pretrained, **trains))
 
 
@@ -123,7 +123,9 @@ def load(folder: Path) -> RetrievalModel:
     config = _configuration(source)
     clip = _build(source, "", config, None)
     tokenizer = _tokenizer(source, config, folder)
-    return RetrievalModel(clip, tokenizer, _preprocess(clip, description["name"]), description["name"], config)
+    model = RetrievalModel(clip, tokenizer, _preprocess(clip, description["name"]), description["name"], config)
+    model.image.orientations = description.get("model", {}).get("orientations", 1)
+    return model
 
 
 def describe(folder: Path) -> dict[str, Any]:

@@ -72,6 +72,7 @@ class Tower(nn.Module, Generic[AnyReader]):
         divided: the trunk in two parts, if there are any.
         with_tokens: whether tokens are wanted; a plain CLIP reads none, and projecting them is most of the work that a
             frozen tower leaves.
+        orientations: of an image, whose mean embedding stands for it where nothing trains.
         feature_dropout: share of a kept trunk's features that is zeroed in training; heads on fixed features overfit.
     """
 
@@ -87,7 +88,7 @@ class Tower(nn.Module, Generic[AnyReader]):
         super().__init__()
         self.body, self.adapter, self.reader, self.identity = body, adapter, reader, identity
         self.frozen, self.with_tokens, self.feature_dropout = False, True, 0.0
-        self.unlocked = 0
+        self.unlocked, self.orientations = 0, 1
         self.divided: Divided | None = None
         self._kept: Trunk | None = None
         self._row_of: dict[Hashable, int] = {}
@@ -96,6 +97,11 @@ class Tower(nn.Module, Generic[AnyReader]):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.body.parameters()).device
+
+    @property
+    def piece(self) -> int:
+        """Items that are encoded at a time where nothing trains."""
+        return self.reader.together if self.device.type == "cpu" else BATCH
 
     def inputs(self, items: Any) -> Tensor | Trunk:
         """What `forward` takes for these items: the kept output of the trunk where there is one, else its input.
@@ -209,7 +215,6 @@ class Tower(nn.Module, Generic[AnyReader]):
             progress: name in a progress bar; none without.
         """
         on_processor, threads = self.device.type == "cpu", torch.get_num_threads()
-        size = self.reader.together if on_processor else BATCH
 
         @torch.no_grad()
         def alone(piece: np.ndarray) -> Result:
@@ -217,7 +222,7 @@ class Tower(nn.Module, Generic[AnyReader]):
                 torch.set_num_threads(1)  # of this thread
             return function(piece)
 
-        pieces = [np.arange(start, min(start + size, count)) for start in range(0, count, size)]
+        pieces = [np.arange(start, min(start + self.piece, count)) for start in range(0, count, self.piece)]
         try:
             with (
                 ThreadPoolExecutor(threads if on_processor else 1) as pool,

@@ -38,6 +38,14 @@ class PixelReader:
         """As `inputs`, of these crops."""
         return self.preprocess(self._stack(items, device), crops)
 
+    def oriented(self, items: Sequence[Any], orientation: int) -> list[Any]:
+        """The items in one of the orientations of `images.oriented`."""
+        stored = [item.oriented(orientation) if hasattr(item, "oriented") else None for item in items]
+        return [
+            images.oriented(self._pixels(item), orientation) if turned is None else turned
+            for item, turned in zip(items, stored, strict=True)
+        ]
+
     def _stack(self, items: Sequence[Any], device: torch.device) -> Tensor:
         return to_device(torch.from_numpy(np.stack([self._pixels(item) for item in items])), device)
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from iebaker.errors import IebakerError
 from iebaker.model import factory
-from iebaker.model.encoding import encode, encode_captions, pick_device
+from iebaker.model.encoding import encode, encode_captions, encode_images, pick_device
 
 BATCH = 128  # images that wait for each other, whole pieces of a tower
 FINGERPRINTED = (factory.WEIGHTS_FILE, factory.CONFIG_FILE)
@@ -51,7 +51,7 @@ class Embedder:
         self.model.read(tokens=tokens)
         if not len(items):
             return np.zeros((0, self.width), np.float16), np.zeros((0, 0, self.width), np.float16)
-        output = encode(self.model.image, _filled(items, self.model.image.piece), tokens)
+        output = encode_images(self.model.image, _filled(items, self.model.image.piece), tokens).features
         return _half(output.pooled)[: len(items)], _half(output.tokens)[: len(items)]
 
     def texts(self, captions: Sequence[str], tokens: bool = False) -> tuple[np.ndarray, list[np.ndarray]]:

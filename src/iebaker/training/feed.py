@@ -198,7 +198,8 @@ class Feed:
         for image, turns in set(zip(self.images, self.turns, strict=True)):
             distinct |= {image.oriented(number) for number in range(1, self.recipe.orientations if turns else 1)}
         for member in self.plan.members:
-            distinct |= set(member.images(loading.split_of(member, "val").image_ids))
+            for image in member.images(loading.split_of(member, "val").image_ids):
+                distinct |= {image.oriented(number) for number in range(tower.orientations)}
         images = sorted(distinct, key=StoredImage.place)
         content = [member.pixels_sha256.encode() for member in self.plan.members]
         content.append(repr([image.place() for image in images]).encode())
