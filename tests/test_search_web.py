@@ -9,12 +9,15 @@ import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 import pytest
 from PIL import Image
 from search_fixtures import draw, write_images, write_model
+from test_report_hostile import HOSTILE
 
 from iebaker.search.archive import Archive
 from iebaker.search.commit import commit
@@ -38,27 +41,41 @@ def root(tmp_path_factory):
                 "properties": {"datetime": f"20{seed + 10}-06-01T00:00:00Z", "platform": "ab"[seed % 2]}}  # fmt: skip
         (images / f"{seed:04d}.json").write_text(json.dumps(item))
     (root / "secret.png").write_bytes((images / "0000.png").read_bytes())
+    index(root, model, images)
+    return root
+
+
+def index(root, model, images):
     embedder = Embedder(model)
     plan = make_plan(root / "archive", embedder, Request(model, [images], model / "captions.txt"))
     write_shards(plan, embedder)
     commit(plan)
-    return root
+
+
+@contextmanager
+def served(archive):
+    """The address of a server of it."""
+    from iebaker.search.web.app import application
+
+    server = uvicorn.Server(
+        uvicorn.Config(application(Searcher(Archive(archive)), ["127.0.0.1"]), port=0, log_level="error")
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 @pytest.fixture(scope="module")
 def address(root):
     """Of a running server."""
-    from iebaker.search.web.app import application
-
-    app = application(Searcher(Archive(root / "archive")), ["127.0.0.1"])
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with served(root / "archive") as address:
+        yield address
 
 
 def ask(address, path, body=None, **headers):
@@ -178,13 +195,19 @@ def browser():
 
 @pytest.fixture
 def page(browser, address):
+    with opened(browser, address) as page:
+        yield page
+
+
+@contextmanager
+def opened(browser, address, query=""):
     """The page at phone width; anything that goes wrong in it fails the test."""
     page = browser.new_page(viewport={"width": 390, "height": 800})
     wrong, foreign = [], []
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("request", lambda request: foreign.append(request.url) if not request.url.startswith(address) else None)
-    page.goto(address)
+    page.goto(address + query)
     page.refused = 0
     yield page
     page.close()
@@ -232,6 +255,35 @@ def test_an_uploaded_image_filters_and_the_map(page, root):
     with page.expect_download() as download:
         page.locator("#csv").click()
     assert len(download.value.path().read_text().splitlines()) == 4
+
+
+def test_hostile_names_captions_and_addresses_do_nothing(browser, tmp_path):
+    """Names of files, sensors, captions of the bank and a link's query are shown as they are, and never act."""
+    model = write_model(tmp_path / "model")
+    hostile = [" ".join(text.replace("\x00", "").split())[:150] for text in HOSTILE if text.strip()]
+    (model / "captions.txt").write_text("\n".join(hostile))
+    for seed, text in enumerate(hostile):
+        file = tmp_path / "images" / f"{seed} {text}.png"  # a slash in it makes a folder
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draw(seed).save(file)
+        properties = {"datetime": "2020-06-01T00:00:00Z", "platform": text}
+        item = {"type": "Feature", "id": text, "bbox": [seed, 10, seed + 1, 11], "properties": properties}
+        file.with_suffix(".json").write_text(json.dumps(item))
+    index(tmp_path, model, tmp_path / "images")
+    with served(tmp_path / "archive") as address, opened(browser, address, "?q=" + quote(HOSTILE[0])) as page:
+        status(page, f"{len(hostile)} results")
+        assert page.locator("#q").input_value() == HOSTILE[0]
+        page.get_by_role("button", name="Captions for result 1", exact=True).click()
+        status(page, "Captions for result 1:")
+        shown = page.locator("#results").inner_text()
+        assert all(Path(f"{seed} {text}.png").name in shown for seed, text in enumerate(hostile))
+        page.wait_for_timeout(300)
+        assert page.evaluate("[top.attacked, document.getElementById('attacked'), document.scripts.length]") == [
+            None,
+            None,
+            1,
+        ]
+        assert page.locator("iframe, main style").count() == 0 and page.locator("#results").is_visible()
 
 
 def test_the_accessibility_checker_finds_nothing_serious(page):
