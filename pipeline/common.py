@@ -5,17 +5,26 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from iebaker.errors import explained
 from iebaker.process import settle
-from iebaker.project.parameters import load_params
 
 settle()
 if Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parent:
     # until `run`: an interrupt ends the imports of a stage, which would swallow it or show their traceback
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-__all__ = ["load_params", "run"]
+
+def load_params() -> dict[str, Any]:
+    """params.yaml as plain data, checked as a whole.
+
+    Raises:
+        IebakerError: if it is missing, no YAML, or selects what it does not define.
+    """
+    from iebaker.project import parameters  # takes half a second, in which an interrupt may come
+
+    return parameters.load_params()
 
 
 def run(main: Callable[..., None]) -> None:

@@ -39,6 +39,21 @@ def test_only_messages_made_for_people_lose_their_traceback(line, says, tracebac
     assert done.returncode == 1 and says in done.stderr and ("Traceback" in done.stderr) == traceback
 
 
+def test_an_interrupt_is_prepared_for_before_anything_slow_is_imported():
+    """From the first import of every stage on, Ctrl-C ends it without an import's traceback."""
+    code = f"import sys; sys.argv = [{str(ROOT / 'pipeline/train.py')!r}]; import common, signal; print(*sys.modules)"
+    code += "; assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT / "pipeline", check=True
+    )
+    assert not {"yaml", "pydantic", "numpy", "pandas", "torch"} & set(done.stdout.split())
+    for script in (ROOT / "pipeline").glob("[a-z]*.py"):
+        lines = script.read_text().splitlines()
+        imports = [line.split()[1] for line in lines if line.startswith(("import ", "from "))]
+        slow = [name for name in imports if name not in sys.stdlib_module_names]
+        assert slow[0] == "common" or script.name == "common.py", script
+
+
 def test_arguments_by_name_as_dvc_writes_them(tmp_path):
     script = tmp_path / "stage.py"
     script.write_text(SCRIPT.format(pipeline=str(ROOT / "pipeline"), line="print([corpus])"))
