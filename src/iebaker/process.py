@@ -13,7 +13,7 @@ def settle() -> None:
     """Let threads that wait sleep, and keep memory that was freed; before torch is imported.
 
     Spinning threads bring a shared machine to a crawl. A network frees the features of each layer; with glibc's
-    defaults they go back to the kernel, which clears them for the next layer: half of the time of small batches.
+    defaults they go back to the kernel, which clears them for the next layer: a third of the time of small batches.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with suppress(OSError, AttributeError, TypeError):  # another C library
