@@ -129,6 +129,21 @@ def test_whole_images_are_encoded_and_compared_once_and_mean_the_same(corpus, se
             torch.testing.assert_close(values, found[0][1][name], rtol=1e-4, atol=1e-4, msg=name)
 
 
+@pytest.mark.parametrize(("sections", "pools_in_head"), [(TRANSFORMER, False), ({}, True)])
+def test_pairs_that_share_an_image_draw_dropout_of_their_own(corpus, sections, pools_in_head):
+    """Where dropout comes behind the pooling; a head that pools draws once an image."""
+    train = FROZEN["train"] | {"pairs": "whole_images", "feature_dropout": 0.5}
+    trainer = make_trainer(corpus, **sections | {"model": sections.get("model", {}) | FROZEN["model"], "train": train})
+    assert getattr(trainer.model.image.adapter, "pools_in_head", False) == pools_in_head
+    batch = trainer.feed.batch(next(trainer.feed.epoch()))
+    same = batch.image_of[:, None] == batch.image_of
+    assert same.sum() > len(same)
+    for training in (True, False):
+        pooled = trainer.task.train(training).encode(batch)[0].pooled
+        own = torch.eye(len(same), dtype=torch.bool) if training and not pools_in_head else same
+        torch.testing.assert_close((pooled[:, None] == pooled).all(-1), own)
+
+
 def outcome(task, batch, chunk_size):
     task.zero_grad()
     loss = backward(task, batch, chunk_size, torch.amp.GradScaler("cpu", enabled=False))["loss"].detach()

@@ -171,17 +171,18 @@ class RetrievalTask(nn.Module):
             return self._losses(batch, gradients)
 
     def encode(self, batch: Batch) -> tuple[TowerOutput, TowerOutput]:
-        """The batch's images and captions in the joint space."""
+        """Images and captions in the joint space: pooled vectors pair by pair, tokens as they are shared."""
         with self._autocast():
-            return self.model.image(batch.images, batch.seed), self.model.text(batch.texts, batch.seed + 2)
+            images = self.model.image(batch.images, batch.seed, batch.image_of)
+            return images, self.model.text(batch.texts, batch.seed + 2, batch.text_of)
 
     def features(self, batch: Batch, images: TowerOutput, texts: TowerOutput) -> tuple[Features, Rows]:
         """What `compare` reads of the towers' output, pair by pair."""
         tokens = None if self.config.local.loss else 0
-        of_images = [_of_pairs(values, batch.image_of) for values in (images.pooled, images.tokens[:, :tokens])]
-        of_texts = [_of_pairs(values, batch.text_of) for values in (texts.pooled, texts.tokens[:, :tokens])]
+        image_tokens = _of_pairs(images.tokens[:, :tokens], batch.image_of)
+        text_tokens = _of_pairs(texts.tokens[:, :tokens], batch.text_of)
         rows = Rows(_of_pairs(texts.padding, batch.text_of), batch.image_of, batch.text_of)
-        return Features(*of_images, *of_texts), rows
+        return Features(images.pooled, image_tokens, texts.pooled, text_tokens), rows
 
     def compare(self, features: Features, rows: Rows, positives: Tensor | None) -> dict[str, Tensor]:
         """The retrieval loss over the pairs of all processes, each of which compares its captions with all images.

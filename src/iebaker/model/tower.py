@@ -115,17 +115,27 @@ class Tower(nn.Module, Generic[AnyReader]):
                 return self._kept_rows(self._kept, [self._row_of[key] for key in keys])
         return self.reader.inputs(items, self.device)
 
-    def forward(self, inputs: Tensor | Trunk, seed: int | None = None) -> TowerOutput:
+    def forward(self, inputs: Tensor | Trunk, seed: int | None = None, rows: Tensor | None = None) -> TowerOutput:
         """Encode a batch; differentiable where the tower trains.
 
         Args:
             inputs: from `inputs`.
             seed: of dropout, in trunk and head apart, so that each draws the same whatever the other does.
+            rows: (B,) int64 rows of the inputs. Then pooled vectors are B, each with a draw of dropout of its own, of
+                what the trunk computed once; tokens and padding stay those of the inputs. None: one for each input.
         """
         _seed(seed, 0)
-        trunk = self._thinned(self._upper(inputs)) if isinstance(inputs, Trunk) else self.trunk(inputs)
+        trunk = self._upper(inputs) if isinstance(inputs, Trunk) else self.trunk(inputs)
+        pooled_by_head = getattr(self.adapter, "pools_in_head", False)
+        if rows is not None and not pooled_by_head:
+            trunk = trunk._replace(pooled=trunk.pooled.index_select(0, rows))
+        if isinstance(inputs, Trunk):
+            trunk = self._thinned(trunk)
         _seed(seed, 1)
-        return self.head(trunk)
+        output = self.head(trunk)
+        if rows is not None and pooled_by_head:
+            output = output._replace(pooled=output.pooled.index_select(0, rows))
+        return output
 
     def trunk(self, inputs: Tensor) -> Trunk:
         """Features of `inputs` before the projection."""
