@@ -250,6 +250,7 @@ def _preprocess(clip: Foreign, name: str) -> Preprocess:
 def _save_text_files(model: RetrievalModel, folder: Path) -> None:
     """What a Hugging Face text tower needs beside its weights: configuration and tokenizer."""
     if "hf_tokenizer_name" in model.config["text_cfg"]:
+        model.tokenizer.wrapped([""])  # a fast tokenizer is saved with the length and padding of its last call
         model.tokenizer.wrapped.save_pretrained(folder)
     if "hf_model_name" in model.config["text_cfg"]:
         settings = model.clip.text.config.to_dict()
