@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from conftest import section
 from PIL import Image, ImageDraw
 
 from iebaker.config.params import ModelParams
@@ -31,8 +32,7 @@ def write_model(folder: Path, seed: int = 0, local: float = 1.0) -> Path:
     (configs / "tiny-search.json").write_text(json.dumps(TINY))
     open_clip.add_model_config(configs)
     torch.manual_seed(seed)
-    untrained = {"lock_image": False, "lock_text": False, "unlocked_image": 0, "unlocked_text": 0, "orientations": 1}
-    model = factory.create(ModelParams(name="tiny-search", pretrained="", **untrained))
+    model = factory.create(section(ModelParams, name="tiny-search", pretrained=""))
     factory.save(model, folder, {"local": {"loss": local, "mask_padding": True}})
     (folder / "captions.txt").write_text("\n".join(CAPTIONS))
     return folder

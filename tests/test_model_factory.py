@@ -52,6 +52,16 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
+def test_an_image_size_of_its_own(tmp_path):
+    """It takes the place of the one that the name says, and stays with the saved model."""
+    larger = create(image_size=48)
+    assert larger.preprocess.size == 48 and create().preprocess.size == 32
+    assert larger.image(torch.zeros(1, 3, 48, 48)).tokens.shape[1] == (48 // 8) ** 2
+    factory.save(larger, tmp_path, {})
+    assert equal(larger, factory.load(tmp_path).eval())
+    assert open_clip.create_model(f"local-dir:{tmp_path}").visual.image_size == (48, 48)
+
+
 def test_the_embedded_default():
     model = create("overhead-tiny")
     image = model.image(torch.zeros(1, 3, model.preprocess.size, model.preprocess.size))
@@ -220,6 +230,10 @@ def test_last_blocks_of_frozen_trunks_train(tmp_path):
             (output.pooled.square().sum() + output.tokens.mean()).backward()
             training = dict(tower.named_parameters())
             gradients.append({name: values.grad for name, values in training.items() if values.requires_grad})
+        tower.with_tokens = False  # the lower part is the same
+        tower.keep(
+            ["one", "other"], lambda rows: pytest.fail("read again"), [side.encode()], FeatureStore(tmp_path), side
+        )
         live, stored = gradients
         assert any(names[side] in name for name in stored) and not any("embeddings" in name for name in stored)
         assert not any("conv_stem" in name or "blocks.5" in name or "layer.3" in name for name in stored)

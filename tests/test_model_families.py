@@ -5,6 +5,7 @@ from copy import deepcopy
 
 import pytest
 import torch
+from conftest import section
 from torch.nn.functional import normalize
 
 from iebaker.config.params import ModelParams
@@ -48,8 +49,7 @@ def shrunken(tmp_path_factory):
         small = f"small-{family}".lower().replace(", ", "-")
         (folder / f"{small}.json").write_text(json.dumps(config))
         open_clip.add_model_config(folder)
-        params = {"lock_image": False, "lock_text": False, "unlocked_image": 0, "unlocked_text": 0, "orientations": 1}
-        return factory.create(ModelParams(name=small, pretrained="", **params)).eval()
+        return factory.create(section(ModelParams, name=small, pretrained="")).eval()
 
     return create
 

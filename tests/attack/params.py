@@ -31,6 +31,7 @@ CHOICES = {
     "train.pairs": ("one", 1), "train.leakage": (True, "dorp"), "train.precision": ("float8", 32),
     "train.orientations": (3, 0, "maybe", True),
     "model.orientations": (3, 0, "maybe", True),
+    "model.image_size": (-1, 10**6, "large", True),
     "train.device": ("gpu", "cuda:x", "", "cpu; touch X", 0), "eba.scheme": ("off", False), "eba.bank": ("full",),
     "eba.bank_size": ("epochs", 0, 1.5, True), "ker.enabled": ("perhaps", 7), "ker.alignment": ("word",),
     "ker.vocabulary": ("some",), "local.precision": ("float64",), "local.mask_padding": (3,),

@@ -102,6 +102,9 @@ class ModelParams(Section):
     pretrained: str = Field(
         description="tag, checkpoint file, hf-hub:ORG/REPOSITORY[/FILE], packaged; '' random weights"
     )
+    image_size: Count = Field(
+        ge=0, le=2048, description="side in pixels that the image tower reads; 0: what its name says"
+    )
     lock_image: bool = Field(description="freeze the image trunk; its projection still trains")
     lock_text: bool = Field(description="freeze the text trunk; its projection still trains")
     unlocked_image: Count = Field(ge=0, le=1000, description="last blocks of a frozen image trunk that still train")

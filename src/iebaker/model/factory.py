@@ -52,11 +52,13 @@ def create(params: ModelParams) -> RetrievalModel:
     pretrained = _fetched(params.pretrained)
     _check_weights(params.name, pretrained, schema)
     config = _configuration(params.name)
+    if params.image_size:
+        config["vision_cfg"]["image_size"] = params.image_size
     preprocess = packaged.IMAGE_PREPROCESS if params.pretrained == PACKAGED else None
     caution = ""
     if pretrained and Path(pretrained).is_file():
         caution = activation.check_file(Path(pretrained), params.name, config.get("quick_gelu", False))
-    clip = _build(params.name, pretrained, config, preprocess)
+    clip = _build(params.name, pretrained, config, preprocess, params.image_size)
     if params.pretrained == PACKAGED:
         packaged.load_image_weights(clip.visual.trunk)
         packaged.load_text_weights(clip.text.transformer)
@@ -82,8 +84,8 @@ def open_model(name: str, pretrained: str = "") -> RetrievalModel:
         if pretrained:
             raise IebakerError(f"{folder} brings its own weights; leave --pretrained empty")
         return load(folder)
-    trains = {"lock_image": False, "lock_text": False, "unlocked_image": 0, "unlocked_text": 0, "orientations": 1}
-    return create(ModelParams(name=name, pretrained=pretrained, **trains))
+    untouched = {"lock_image": False, "lock_text": False, "unlocked_image": 0, "unlocked_text": 0}
+    return create(ModelParams(name=name, pretrained=pretrained, image_size=0, orientations=1, **untouched))
 
 
 def save(model: RetrievalModel, folder: Path, description: dict[str, Any]) -> None:
@@ -196,8 +198,13 @@ def _configuration(name: str) -> dict[str, Any]:
     return config
 
 
-def _build(name: str, pretrained: str, config: dict[str, Any], preprocess: dict[str, Any] | None) -> Foreign:
-    """open_clip's model, both towers standing alone, with the weights that `pretrained` names."""
+def _build(
+    name: str, pretrained: str, config: dict[str, Any], preprocess: dict[str, Any] | None, image_size: int = 0
+) -> Foreign:
+    """open_clip's model, both towers standing alone, with the weights that `pretrained` names.
+
+    `image_size` wins over the configuration's; positions that were learnt for another are interpolated.
+    """
     text = deepcopy(config["text_cfg"])
     if "hf_model_name" in text:
         text["hf_model_pretrained"] = False
@@ -208,7 +215,12 @@ def _build(name: str, pretrained: str, config: dict[str, Any], preprocess: dict[
     logging.disable(logging.WARNING)
     try:
         return open_clip.create_model(
-            name, weights, force_custom_text=True, force_preprocess_cfg=preprocess, text_cfg=text
+            name,
+            weights,
+            force_custom_text=True,
+            force_preprocess_cfg=preprocess,
+            force_image_size=image_size or None,
+            text_cfg=text,
         )
     # a file that is no checkpoint fails in as many ways as there are files
     except (RuntimeError, OSError, ValueError, KeyError, AttributeError, TypeError, UnpicklingError) as error:

@@ -209,7 +209,9 @@ class Tower(nn.Module, Generic[AnyReader]):
                     stored[index][rows] = kept
             return Trunk(*stored)
 
-        made_of = [self.fingerprint(), *content, f"{self.with_tokens} {self.unlocked}".encode()]
+        # what the lower part of a divided trunk gives is the same with and without tokens
+        tokens = self.with_tokens or self.divided is not None
+        made_of = [self.fingerprint(), *content, f"{tokens} {self.unlocked}".encode()]
         self._kept = store.get(made_of, self.device.type, run)
         self._row_of = {key: row for row, key in enumerate(keys)}
 
