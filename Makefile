@@ -15,12 +15,13 @@ demo: $(VENV)/.installed
 bench: $(VENV)/.installed
 	iebaker bench
 
-# in random order: the first lines name its seed, and `make test SEED=...` repeats it
+# in random order: the first lines name its seed, and `make test SEED=...` repeats it; OPTIONS is handed to pytest
 WORKERS ?= 2
 SEED ?= default
+OPTIONS ?=
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 python -m pytest --randomly-seed=$(SEED) --numprocesses=$(WORKERS) --dist=loadfile \
-	  --no-loadscope-reorder --cov --cov-report=term
+	  --no-loadscope-reorder $(OPTIONS)
 
 lint: $(VENV)/.installed
 	ruff check . && ruff format --check . && mypy
