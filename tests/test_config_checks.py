@@ -39,6 +39,7 @@ def with_value(key: str, value):
         ("variant.clip", {"eba": {"schem": "none"}}, "clip.eba.schem: no such key; did you mean scheme?"),
         ("corpus.ret3", {"benchmarks": ["rsicd"], "recipe": "froze"}, "recipes.froze is not defined"),
         ("train.epochs", True, "a number is wanted, not true or false"),
+        ("train.orientations", True, "a number is wanted, not true or false"),
         ("seeds", [True], "seeds.0: "),
         ("seeds", ["00"], "seeds.0: .*'00'"),
         ("seeds", [0.5], "seeds.0: .*0.5"),

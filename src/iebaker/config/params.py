@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
-from iebaker.config.section import Count, Number, Section
+from iebaker.config.section import Count, Number, Orientations, Section
 from iebaker.config.sources import Layout, PartParams, SourceParams, Text
 from iebaker.errors import IebakerError
 
@@ -109,7 +109,7 @@ class ModelParams(Section):
     lock_text: bool = Field(description="freeze the text trunk; its projection still trains")
     unlocked_image: Count = Field(ge=0, le=1000, description="last blocks of a frozen image trunk that still train")
     unlocked_text: Count = Field(ge=0, le=1000, description="last blocks of a frozen text trunk that still train")
-    orientations: Literal[1, 2, 4, 8] = Field(
+    orientations: Orientations = Field(
         description="of an image, whose mean embedding stands for it once trained; numbered as in train.orientations"
     )
 
@@ -135,7 +135,7 @@ class TrainParams(Section):
     grad_clip: Number = Field(gt=0, allow_inf_nan=False)
     logit_scale: Number = Field(ge=-10, le=10, description="natural logarithm of s, fixed")
     crop_scale: Number = Field(gt=0, le=1, description="smallest area share of the random crop; 1: no augmentation")
-    orientations: Literal[1, 2, 4, 8] = Field(
+    orientations: Orientations = Field(
         description="of the eight turns and mirror images that a training image is drawn in; 1: as it is, 2: and "
         "mirrored, 4: both also upside down. Where a caption names a direction, its image stays as it is"
     )

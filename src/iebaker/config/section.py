@@ -1,6 +1,6 @@
 """What every section of params.yaml is, and its numbers."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -14,6 +14,7 @@ def _no_boolean(value: Any) -> Any:
 # YAML's booleans are Python's integers 0 and 1
 Number = Annotated[float, BeforeValidator(_no_boolean)]
 Count = Annotated[int, BeforeValidator(_no_boolean)]
+Orientations = Annotated[Literal[1, 2, 4, 8], BeforeValidator(_no_boolean)]
 
 
 class Section(BaseModel):
