@@ -1,6 +1,7 @@
 """The benchmark's harness, and its numbers where pages quote them."""
 
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from conftest import ROOT
 
 from iebaker.bench import growth, naive, run
 from iebaker.bench.measure import Measurement, in_child, least_seconds
+from iebaker.errors import IebakerError
 from iebaker.method.similarity import local_similarity
 
 FILE = ROOT / "reports/benchmark.json"
@@ -25,6 +27,11 @@ def quoted(page):
             yield cells[0], dict(zip(columns, cells, strict=True))
         elif cells and not cells[0].startswith("---"):
             columns = cells
+
+
+def test_a_measurement_that_the_system_ends_says_so():
+    with pytest.raises(IebakerError, match="raise_signal 9: its process was killed, perhaps for lack of memory"):
+        in_child(signal.raise_signal, 9)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/speed.md"])

@@ -7,11 +7,13 @@ little, and ratios hold for any number of cores that both sides use equally well
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
+from iebaker.errors import IebakerError
 from iebaker.process import settle
 
 Result = TypeVar("Result")
@@ -60,9 +62,18 @@ def in_child(work: Callable[..., Result], *arguments: Any) -> tuple[Result, int]
 
     Args:
         work: a function of a module; arguments and result are pickled.
+
+    Raises:
+        IebakerError: if the process was ended from outside, as the system does where memory is short.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=settle) as pool:
-        return pool.submit(_with_peak, work, arguments).result()
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=settle) as pool:
+            return pool.submit(_with_peak, work, arguments).result()
+    except BrokenProcessPool as error:
+        what = " ".join(map(str, (work.__name__.strip("_"), *arguments)))
+        raise IebakerError(
+            f"{what}: its process was killed, perhaps for lack of memory; close other programs"
+        ) from error
 
 
 def _with_peak(work: Callable[..., Result], arguments: tuple[Any, ...]) -> tuple[Result, int]:

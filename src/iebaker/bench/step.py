@@ -13,6 +13,7 @@ from iebaker.bench import naive
 from iebaker.bench.measure import Measurement, cpu_seconds, in_child, least_seconds
 from iebaker.config.declarations import resolve
 from iebaker.config.params import KerParams, TrainingConfig
+from iebaker.errors import IebakerError
 from iebaker.layout import PARAMS
 from iebaker.method.eba import Elimination
 from iebaker.method.keyword_head import KeywordHead
@@ -41,9 +42,13 @@ def rows() -> Iterator[Measurement]:
     ordered = times["ours"], times["naive"], times["plain"], times["bound"]
     yield Measurement(f"training step, ViT-B-32, {BATCH} pairs", *ordered)
     ours, peak = in_child(_once, "ours", LARGE)
-    published, published_peak = in_child(_once, "naive", LARGE)
     name = f"training step, ViT-B-32, {LARGE} pairs"
-    yield Measurement(name, ours, published, ours_peak=peak, naive_peak=published_peak)
+    try:
+        published, published_peak = in_child(_once, "naive", LARGE)
+    except IebakerError:  # ours is measured all the same
+        yield Measurement(name, ours, ours_peak=peak, note="the published formulation did not fit into memory")
+    else:
+        yield Measurement(name, ours, published, ours_peak=peak, naive_peak=published_peak)
 
 
 def published_config(**model: str) -> TrainingConfig:
