@@ -192,6 +192,10 @@ def test_notes_say_what_will_do_nothing():
     assert "without model.lock_image its whole trunk trains: model.unlocked_image=2 does nothing" in notes(
         whole, resolve(whole, "rsicd", "full")[0]
     )
+    published = with_value(with_value(PARAMS, "local.mask_padding", False), "train.length_groups", 4)
+    assert "with local.mask_padding=false padding counts and is not cut: train.length_groups=4 does nothing" in notes(
+        published, resolve(published, "synthetic", "full")[0]
+    )
     plain = with_value(PARAMS, "local.loss", 0)
     said = "without a local loss, eba.scheme=decoupled does what coupled does"
     for variant, told in (("full", True), ("eba-coupled", False), ("clip", False)):

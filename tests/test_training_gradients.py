@@ -1,4 +1,4 @@
-"""Chunks of a batch give the losses, gradients and decisions of the whole batch."""
+"""Chunks and length groups of a batch give the losses, gradients and decisions of the whole batch."""
 
 import numpy as np
 import pytest
@@ -29,6 +29,11 @@ def outcome(trainer, batch, chunk_size, *thresholds):
     return record, gradients, elimination.state_dict()
 
 
+def assert_same(outcome, expected, tolerance=1e-5):
+    for values, wanted in zip(outcome, expected, strict=True):
+        torch.testing.assert_close(dict(values), dict(wanted), rtol=tolerance, atol=tolerance)
+
+
 @pytest.mark.parametrize(
     "sections",
     [
@@ -49,14 +54,30 @@ def test_chunks_have_the_gradients_of_the_whole_batch(corpus, sections):
     record, gradients, banks = outcome(trainer, batch, 0, *thresholds)
     assert all(0 < values.sum() < 20 for name, values in record.items() if name.startswith("dropped"))
     for chunk_size in (6, 19, 64):
-        chunked = outcome(trainer, batch, chunk_size, *thresholds)
-        assert chunked[0].keys() == record.keys()
-        for name, values in record.items():
-            torch.testing.assert_close(chunked[0][name], values.detach(), rtol=1e-5, atol=1e-5)
-        for name, values in gradients.items():
-            torch.testing.assert_close(chunked[1][name], values, rtol=1e-5, atol=1e-5, msg=f"{chunk_size}: {name}")
-        for name, values in banks.items():
-            torch.testing.assert_close(chunked[2][name], values, rtol=1e-5, atol=1e-5)
+        assert_same(outcome(trainer, batch, chunk_size, *thresholds), (record, gradients, banks))
+
+
+@pytest.mark.parametrize("sections", [TRANSFORMER, TRANSFORMER | {"local": {"loss": 0}, "ker": {"enabled": False}}])
+def test_length_groups_have_the_gradients_of_the_whole_batch(corpus, sections, monkeypatch):
+    trainer, read = make_trainer(corpus, **sections), []
+    trainer.task.train().double()
+    text, batch = trainer.model.text, trainer.feed.batch(ROWS)
+    batch = batch._replace(images=batch.images.double())
+    trunk = text.adapter.trunk
+    monkeypatch.setattr(text.adapter, "trunk", lambda ids: read.append(tuple(ids.shape)) or trunk(ids))
+    thresholds = [widest_gap(values) for name, values in trainer.task(batch).items() if name in ("global", "local")]
+    thresholds = (*thresholds, 0.0)[:2]
+    whole = outcome(trainer, batch, 0, *thresholds)
+    for groups in (3, 20, 100):
+        read.clear()
+        text.length_groups = groups
+        assert_same(outcome(trainer, batch, 0, *thresholds), whole, 1e-9)
+        passes = [read[start : start + min(groups, 20)] for start in range(0, len(read), min(groups, 20))]
+        assert len(passes) == 1 + (batch.masked is not None)
+        for shapes in passes:
+            columns = [width for _, width in shapes]
+            assert sum(rows for rows, _ in shapes) == 20 and columns == sorted(columns)
+            assert columns[0] < columns[-1] == batch.texts.shape[1]
 
 
 def test_chunks_that_hold_no_keyword_add_nothing(corpus):

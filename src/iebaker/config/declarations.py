@@ -176,6 +176,11 @@ def notes(params: Mapping[str, Any], training: TrainingConfig) -> list[str]:
             found.append(
                 f"without model.lock_{side} its whole trunk trains: model.unlocked_{side}={count} does nothing"
             )
+    if training.train.length_groups > 1 and not training.local.mask_padding:
+        found.append(
+            "with local.mask_padding=false padding counts and is not cut: "
+            f"train.length_groups={training.train.length_groups} does nothing"
+        )
     eba = training.eba
     if eba and eba.scheme == "decoupled" and not training.local.loss:
         found.append("without a local loss, eba.scheme=decoupled does what coupled does")

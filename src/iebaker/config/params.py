@@ -150,6 +150,9 @@ class TrainParams(Section):
     chunk_size: Count = Field(
         ge=0, le=1_000_000, description="pairs that a process holds at a time; 0: its whole share of a batch"
     )
+    length_groups: Count = Field(
+        ge=1, le=1000, description="in which a batch's captions are encoded, by their length; 1: all at once"
+    )
     processes: Count = Field(ge=1, le=100_000, description="that share a batch, one an accelerator")
     tf32: bool = Field(description="round float32 products to 10 bits where an accelerator does so faster")
     device: str

@@ -74,6 +74,7 @@ class Tower(nn.Module, Generic[AnyReader]):
             frozen tower leaves.
         orientations: of an image, whose mean embedding stands for it where nothing trains.
         feature_dropout: share of a kept trunk's features that is zeroed in training; heads on fixed features overfit.
+        length_groups: in which trimmed captions of similar length are encoded together in training.
     """
 
     def __init__(self, body: nn.Module, adapter: Adapter, reader: AnyReader, identity: str) -> None:
@@ -88,7 +89,7 @@ class Tower(nn.Module, Generic[AnyReader]):
         super().__init__()
         self.body, self.adapter, self.reader, self.identity = body, adapter, reader, identity
         self.frozen, self.with_tokens, self.feature_dropout = False, True, 0.0
-        self.unlocked, self.orientations = 0, 1
+        self.unlocked, self.orientations, self.length_groups = 0, 1, 1
         self.divided: Divided | None = None
         self._kept: Trunk | None = None
         self._row_of: dict[Hashable, int] = {}
@@ -125,7 +126,7 @@ class Tower(nn.Module, Generic[AnyReader]):
                 what the trunk computed once; tokens and padding stay those of the inputs. None: one for each input.
         """
         _seed(seed, 0)
-        trunk = self._upper(inputs) if isinstance(inputs, Trunk) else self.trunk(inputs)
+        trunk = self.trunk(inputs)
         pooled_by_head = getattr(self.adapter, "pools_in_head", False)
         if rows is not None and not pooled_by_head:
             trunk = trunk._replace(pooled=trunk.pooled.index_select(0, rows))
@@ -137,9 +138,19 @@ class Tower(nn.Module, Generic[AnyReader]):
             output = output._replace(pooled=output.pooled.index_select(0, rows))
         return output
 
-    def trunk(self, inputs: Tensor) -> Trunk:
-        """Features of `inputs` before the projection."""
-        return self._upper(self.lower(inputs))
+    def trunk(self, inputs: Tensor | Trunk) -> Trunk:
+        """Features of `inputs` before the projection, by `length_groups`; tokens that are padding mean nothing."""
+        groups = self.length_groups if self.training and self.reader.trim else 1
+        if groups == 1 or (isinstance(inputs, Trunk) and self.divided is None):
+            return self._trunk(inputs)
+        padding = inputs.padding if isinstance(inputs, Trunk) else self.reader.padding(inputs, inputs.shape[1])
+        lengths = (~padding).sum(1)
+        order = torch.argsort(lengths, stable=True)
+        parts = [self._trunk(_rows(inputs, rows, int(lengths[rows[-1]]))) for rows in order.chunk(groups)]
+        return _joined(parts, torch.argsort(order))
+
+    def _trunk(self, inputs: Tensor | Trunk) -> Trunk:
+        return self._upper(inputs if isinstance(inputs, Trunk) else self.lower(inputs))
 
     def lower(self, inputs: Tensor) -> Trunk:
         """What of the trunk's work can be kept while it is frozen: all of it, or, if divided, hidden features."""
@@ -290,6 +301,21 @@ def to_device(values: Tensor, device: torch.device) -> Tensor:
     if device.type != "cuda":
         return values.to(device)
     return values.pin_memory().to(device, non_blocking=True)
+
+
+def _rows(inputs: Tensor | Trunk, rows: Tensor, columns: int) -> Tensor | Trunk:
+    if isinstance(inputs, Trunk):
+        return Trunk(inputs.pooled[rows], inputs.tokens[rows, :columns], inputs.padding[rows, :columns])
+    return inputs[rows, :columns]
+
+
+def _joined(parts: Sequence[Trunk], rows: Tensor) -> Trunk:
+    """These rows of all parts, each filled up to the longest part's columns by zeros, which are padding."""
+    columns = max(part.padding.shape[1] for part in parts)
+    tokens = [F.pad(part.tokens, (0, 0, 0, columns - part.tokens.shape[1])) for part in parts]
+    padding = [F.pad(part.padding, (0, columns - part.padding.shape[1]), value=True) for part in parts]
+    pooled = [part.pooled for part in parts]
+    return Trunk(*(torch.cat(values).index_select(0, rows) for values in (pooled, tokens, padding)))
 
 
 def _seed(seed: int | None, part: int) -> None:

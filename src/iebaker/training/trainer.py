@@ -61,6 +61,7 @@ class Trainer:
         self.model = factory.create(config.model).to(self.device)
         self.model.read(tokens=bool(config.ker or config.local.loss), trim=config.local.mask_padding)
         self.model.image.feature_dropout = self.model.text.feature_dropout = recipe.feature_dropout
+        self.model.text.length_groups = recipe.length_groups
         self.masking = self._torch_generator("masking")
         masker, keyword_head = None, None
         if config.ker:
