@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from training_fixtures import FROZEN, TRANSFORMER, make_trainer
+from torch._inductor import config as inductor_config
+from torch._inductor import cpp_builder
+from training_fixtures import FROZEN, QUICK, TRANSFORMER, make_trainer
 
+from iebaker.errors import IebakerError
 from iebaker.training.gradients import backward
 
 ROWS = np.arange(20)
@@ -78,6 +81,29 @@ def test_length_groups_have_the_gradients_of_the_whole_batch(corpus, sections, m
             columns = [width for _, width in shapes]
             assert sum(rows for rows, _ in shapes) == 20 and columns == sorted(columns)
             assert columns[0] < columns[-1] == batch.texts.shape[1]
+
+
+def test_compiled_towers_have_the_gradients_of_those_as_written(corpus, monkeypatch):
+    """Traced, and not translated to machine code, which takes minutes."""
+    traced, compiled = [], torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda function: traced.append(function) or compiled(function, backend="eager")
+    )
+    outcomes = []
+    for wanted in (False, True):
+        trainer = make_trainer(corpus, **TRANSFORMER, train=QUICK["train"] | {"compile": wanted})
+        trainer.task.train().double()
+        batch = trainer.feed.batch(ROWS)
+        outcomes.append(outcome(trainer, batch._replace(images=batch.images.double()), 0, 0.0, 0.0))
+        assert len(traced) == 2 * wanted
+    assert_same(*outcomes, 1e-9)
+
+
+def test_compiling_without_a_compiler_is_refused(corpus, monkeypatch):
+    monkeypatch.setattr(inductor_config.cpp, "cxx", ("no-such-compiler",))
+    cpp_builder.cpp_compiler_search.cache_clear()
+    with pytest.raises(IebakerError, match=r"train\.compile=true needs a C\+\+ compiler; install g\+\+"):
+        make_trainer(corpus, **TRANSFORMER, train=QUICK["train"] | {"compile": True})
 
 
 def test_chunks_that_hold_no_keyword_add_nothing(corpus):

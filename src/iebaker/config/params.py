@@ -154,6 +154,7 @@ class TrainParams(Section):
         ge=1, le=1000, description="in which a batch's captions are encoded, by their length; 1: all at once"
     )
     processes: Count = Field(ge=1, le=100_000, description="that share a batch, one an accelerator")
+    compile: bool = Field(description="translate the towers by torch.compile first, which takes minutes")
     tf32: bool = Field(description="round float32 products to 10 bits where an accelerator does so faster")
     device: str
     threads: Count = Field(ge=1, le=1024, description="CPU threads: part of the recipe, sums depend on it")

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from iebaker.errors import IebakerError
 from iebaker.model.adapters import Adapter, Trunk
 from iebaker.model.divided import Divided, divide
 from iebaker.model.features import FeatureStore
@@ -91,6 +92,7 @@ class Tower(nn.Module, Generic[AnyReader]):
         self.frozen, self.with_tokens, self.feature_dropout = False, True, 0.0
         self.unlocked, self.orientations, self.length_groups = 0, 1, 1
         self.divided: Divided | None = None
+        self._compiled: Callable[[Tensor | Trunk], Trunk] | None = None
         self._kept: Trunk | None = None
         self._row_of: dict[Hashable, int] = {}
 
@@ -140,13 +142,14 @@ class Tower(nn.Module, Generic[AnyReader]):
 
     def trunk(self, inputs: Tensor | Trunk) -> Trunk:
         """Features of `inputs` before the projection, by `length_groups`; tokens that are padding mean nothing."""
+        run = self._compiled if self.training and self._compiled is not None else self._trunk
         groups = self.length_groups if self.training and self.reader.trim else 1
         if groups == 1 or (isinstance(inputs, Trunk) and self.divided is None):
-            return self._trunk(inputs)
+            return run(inputs)
         padding = inputs.padding if isinstance(inputs, Trunk) else self.reader.padding(inputs, inputs.shape[1])
         lengths = (~padding).sum(1)
         order = torch.argsort(lengths, stable=True)
-        parts = [self._trunk(_rows(inputs, rows, int(lengths[rows[-1]]))) for rows in order.chunk(groups)]
+        parts = [run(_rows(inputs, rows, int(lengths[rows[-1]]))) for rows in order.chunk(groups)]
         return _joined(parts, torch.argsort(order))
 
     def _trunk(self, inputs: Tensor | Trunk) -> Trunk:
@@ -164,6 +167,24 @@ class Tower(nn.Module, Generic[AnyReader]):
     def head(self, trunk: Trunk) -> TowerOutput:
         """Features in the joint space."""
         return TowerOutput(*self.adapter.head(trunk.pooled, trunk.tokens), trunk.padding)
+
+    def compile_trunk(self) -> None:
+        """Let torch.compile translate the trunk for training; where nothing trains, it runs as it is written.
+
+        Raises:
+            IebakerError: if the processor's code can't be compiled here.
+        """
+        if self.device.type == "cpu":
+            from torch._inductor import cpp_builder  # takes seconds
+            from torch._inductor.exc import InvalidCxxCompiler
+
+            try:
+                cpp_builder.get_cpp_compiler()
+            except InvalidCxxCompiler as error:
+                raise IebakerError(
+                    "train.compile=true needs a C++ compiler; install g++, or set it to false"
+                ) from error
+        self._compiled = torch.compile(self._trunk)
 
     def freeze(self, unlocked: int = 0, what: str = "unlocked") -> None:
         """Freeze the trunk for good: its parameters and running statistics no longer change.

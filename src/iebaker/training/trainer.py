@@ -68,6 +68,9 @@ class Trainer:
             keywords = loading.merged_keywords(plan.members)
             masker = KeywordMasker(self.model.tokenizer, keywords, plan.captions, config.ker)
             keyword_head = KeywordHead(self.model.embed_dim, masker.classes, config.ker.layers).to(self.device)
+        if recipe.compile:
+            self.model.image.compile_trunk()
+            self.model.text.compile_trunk()
         elimination = Elimination(config.eba, plan.epoch_pairs, self._torch_generator("bank"))
         self.task = RetrievalTask(config, self.model, elimination, keyword_head)
         with distributed.first_alone():  # what frozen trunks give is there for the others
