@@ -63,6 +63,22 @@ def test_ablation():
     assert f"with each seed ({leads})" in RESULTS
 
 
+def test_towers_that_learn():
+    with (ROOT / "reports/ablation/rsicd/ablation.csv").open() as file:
+        measured = {(row["variant"], row["matrix"]): row for row in csv.DictReader(file) if row["split"] == "test"}
+    shown = rows("### Towers that learn: what the parts", "baseline|eba-coupled")
+    assert [cells[0] for cells in shown] == list(dict.fromkeys(variant for variant, _ in measured))
+    for variant, validation, *cells in shown:
+        numbers = metrics("rsicd", variant)["rsicd"]["val"]["plain"]
+        assert validation == f"{numbers['mR']:.2f} ± {numbers['mR_std']:.2f}"
+        for matrix, mean, difference in zip(("plain", "sar"), cells[::2], cells[1::2], strict=True):
+            row = measured[variant, matrix]
+            assert mean == f"{float(row['mR']):.2f} ± {float(row['mR_std']):.2f}"
+            values = [float(row[f"difference{bound}"] or "nan") for bound in ("", "_low", "_high")]
+            expected = "{:+.2f} [{:+.2f}, {:+.2f}]".format(*values) + f", p = {float(row['p_holm'] or 'nan'):.2g}"
+            assert difference == (expected if row["difference"] else "")
+
+
 SWEEPS = {"drop_ratio": "### Over drop ratios", "weak_rate": "### Over shares of weak captions"}
 SWEPT = {
     "validation mR": ("val", "mR"),
