@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from torch._inductor import config as inductor_config
 from torch._inductor import cpp_builder
+from torch._inductor.exc import InvalidCxxCompiler
 from training_fixtures import FROZEN, QUICK, TRANSFORMER, make_trainer
 
 from iebaker.errors import IebakerError
@@ -100,8 +100,10 @@ def test_compiled_towers_have_the_gradients_of_those_as_written(corpus, monkeypa
 
 
 def test_compiling_without_a_compiler_is_refused(corpus, monkeypatch):
-    monkeypatch.setattr(inductor_config.cpp, "cxx", ("no-such-compiler",))
-    cpp_builder.cpp_compiler_search.cache_clear()
+    def missing():
+        raise InvalidCxxCompiler
+
+    monkeypatch.setattr(cpp_builder, "get_cpp_compiler", missing)
     with pytest.raises(IebakerError, match=r"train\.compile=true needs a C\+\+ compiler; install g\+\+"):
         make_trainer(corpus, **TRANSFORMER, train=QUICK["train"] | {"compile": True})
 
