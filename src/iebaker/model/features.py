@@ -1,7 +1,7 @@
-"""Disk cache of frozen trunks' features: minutes of work that every variant and seed would repeat."""
+"""What frozen trunks give, kept in memory and on disk: minutes of work that every variant and seed would repeat."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -49,6 +49,33 @@ class FeatureStore:
         with replacing_file(path) as partial:
             save_file(made._asdict(), partial, {CHECKSUM: _digest(made)})
         return made
+
+
+class Kept:
+    """What a frozen trunk gave for items, item by item.
+
+    Args:
+        keys: of the items; equal keys have equal features.
+        features: of the items in this order.
+    """
+
+    def __init__(self, keys: Sequence[Hashable], features: Trunk) -> None:
+        self.features, self._row_of = features, {key: row for row, key in enumerate(keys)}
+
+    def of(self, keys: Sequence[Hashable], trim: bool) -> Trunk | None:
+        """Features of the items of these keys; None unless all are there.
+
+        Args:
+            trim: whether columns that are padding in every item are cut.
+        """
+        if not all(key in self._row_of for key in keys):
+            return None
+        rows = [self._row_of[key] for key in keys]
+        pooled, tokens, padding = (values[rows] for values in self.features)
+        if trim and padding.shape[1]:
+            longest = int((~padding).sum(1).max())
+            tokens, padding = tokens[:, :longest], padding[:, :longest]
+        return Trunk(pooled, tokens, padding)
 
 
 def _read(path: Path) -> Trunk | None:

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from itertools import chain
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
@@ -11,15 +10,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from iebaker.errors import IebakerError
 from iebaker.model.adapters import Adapter, Trunk
 from iebaker.model.divided import Divided, divide
-from iebaker.model.features import FeatureStore
+from iebaker.model.features import FeatureStore, Kept
+from iebaker.model.length import by_length
+from iebaker.model.pieces import Result, piecewise
 
 BATCH = 128  # items at a time where nothing trains, on an accelerator
-Result = TypeVar("Result")
 
 
 class TowerOutput(NamedTuple):
@@ -93,8 +92,7 @@ class Tower(nn.Module, Generic[AnyReader]):
         self.unlocked, self.orientations, self.length_groups = 0, 1, 1
         self.divided: Divided | None = None
         self._compiled: Callable[[Tensor | Trunk], Trunk] | None = None
-        self._kept: Trunk | None = None
-        self._row_of: dict[Hashable, int] = {}
+        self._kept: Kept | None = None
 
     @property
     def device(self) -> torch.device:
@@ -112,10 +110,8 @@ class Tower(nn.Module, Generic[AnyReader]):
         Args:
             items: for the image tower (S, S, 3) arrays, PIL images, files; for the text tower strings or token ids.
         """
-        if self._kept is not None:
-            keys = self.reader.keys(items)
-            if all(key in self._row_of for key in keys):
-                return self._kept_rows(self._kept, [self._row_of[key] for key in keys])
+        if self._kept is not None and (found := self._kept.of(self.reader.keys(items), self.reader.trim)) is not None:
+            return Trunk(*(to_device(values, self.device) for values in found))
         return self.reader.inputs(items, self.device)
 
     def forward(self, inputs: Tensor | Trunk, seed: int | None = None, rows: Tensor | None = None) -> TowerOutput:
@@ -147,10 +143,7 @@ class Tower(nn.Module, Generic[AnyReader]):
         if groups == 1 or (isinstance(inputs, Trunk) and self.divided is None):
             return run(inputs)
         padding = inputs.padding if isinstance(inputs, Trunk) else self.reader.padding(inputs, inputs.shape[1])
-        lengths = (~padding).sum(1)
-        order = torch.argsort(lengths, stable=True)
-        parts = [run(_rows(inputs, rows, int(lengths[rows[-1]]))) for rows in order.chunk(groups)]
-        return _joined(parts, torch.argsort(order))
+        return by_length(run, inputs, padding, groups)
 
     def _trunk(self, inputs: Tensor | Trunk) -> Trunk:
         return self._upper(inputs if isinstance(inputs, Trunk) else self.lower(inputs))
@@ -244,39 +237,11 @@ class Tower(nn.Module, Generic[AnyReader]):
         # what the lower part of a divided trunk gives is the same with and without tokens
         tokens = self.with_tokens or self.divided is not None
         made_of = [self.fingerprint(), *content, f"{tokens} {self.unlocked}".encode()]
-        self._kept = store.get(made_of, self.device.type, run)
-        self._row_of = {key: row for row, key in enumerate(keys)}
+        self._kept = Kept(keys, store.get(made_of, self.device.type, run))
 
     def piecewise(self, function: Callable[[np.ndarray], Result], count: int, progress: str = "") -> Iterator[Result]:
-        """What `function` gives for pieces of 0 ... count - 1, in their order and without gradients.
-
-        On a processor every core takes pieces of its own: small ones, several times faster than all cores in one large
-        piece. Sums then don't depend on the number of threads.
-
-        Args:
-            function: of the numbers of a piece's items.
-            count: of all items.
-            progress: name in a progress bar; none without.
-        """
-        on_processor, threads = self.device.type == "cpu", torch.get_num_threads()
-
-        @torch.no_grad()
-        def alone(piece: np.ndarray) -> Result:
-            if on_processor:
-                torch.set_num_threads(1)  # of this thread
-            return function(piece)
-
-        pieces = [np.arange(start, min(start + self.piece, count)) for start in range(0, count, self.piece)]
-        try:
-            with (
-                ThreadPoolExecutor(threads if on_processor else 1) as pool,
-                tqdm(total=count, desc=progress, disable=not progress, leave=False) as bar,
-            ):
-                for piece, result in zip(pieces, pool.map(alone, pieces), strict=True):
-                    yield result
-                    bar.update(len(piece))
-        finally:
-            torch.set_num_threads(threads)  # threads that start later take the number that was set last, by whichever
+        """What `function` gives for so many of `count` items at a time as suit the device (pieces.py)."""
+        return piecewise(function, count, self.piece, self.device, progress)
 
     def fingerprint(self) -> bytes:
         """Identifies what `lower` computes: its configuration, and all weights that do not train once frozen."""
@@ -287,13 +252,6 @@ class Tower(nn.Module, Generic[AnyReader]):
                 digest.update(name.encode())
                 digest.update(values.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         return digest.digest()
-
-    def _kept_rows(self, kept: Trunk, rows: Sequence[int]) -> Trunk:
-        pooled, tokens, padding = (values[rows] for values in kept)
-        if self.reader.trim and padding.shape[1]:
-            longest = int((~padding).sum(1).max())
-            tokens, padding = tokens[:, :longest], padding[:, :longest]
-        return Trunk(*(to_device(values, self.device) for values in (pooled, tokens, padding)))
 
     def _training_parameters(self) -> set[int]:
         parts = [self.adapter.head_parameters()]
@@ -322,21 +280,6 @@ def to_device(values: Tensor, device: torch.device) -> Tensor:
     if device.type != "cuda":
         return values.to(device)
     return values.pin_memory().to(device, non_blocking=True)
-
-
-def _rows(inputs: Tensor | Trunk, rows: Tensor, columns: int) -> Tensor | Trunk:
-    if isinstance(inputs, Trunk):
-        return Trunk(inputs.pooled[rows], inputs.tokens[rows, :columns], inputs.padding[rows, :columns])
-    return inputs[rows, :columns]
-
-
-def _joined(parts: Sequence[Trunk], rows: Tensor) -> Trunk:
-    """These rows of all parts, each filled up to the longest part's columns by zeros, which are padding."""
-    columns = max(part.padding.shape[1] for part in parts)
-    tokens = [F.pad(part.tokens, (0, 0, 0, columns - part.tokens.shape[1])) for part in parts]
-    padding = [F.pad(part.padding, (0, columns - part.padding.shape[1]), value=True) for part in parts]
-    pooled = [part.pooled for part in parts]
-    return Trunk(*(torch.cat(values).index_select(0, rows) for values in (pooled, tokens, padding)))
 
 
 def _seed(seed: int | None, part: int) -> None:
