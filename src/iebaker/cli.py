@@ -261,11 +261,14 @@ def study_keep(
     name: Annotated[str, typer.Argument(help="folder below reports/studies")],
     corpus: Annotated[str, typer.Argument(help="whose results are kept")],
 ) -> None:
-    """Keep figures, metrics and params.yaml of a corpus's last run beside those of the next."""
+    """Keep the last run of a corpus beside the next ones.
+
+    Variants kept under the same name before stay, and all are compared, query by query.
+    """
     from iebaker.project import study  # imports matplotlib
 
     with errors_for_people("study keep"):
-        typer.echo(f"reports/studies/{name}: {study.keep(load_params(), name, corpus)} files")
+        typer.echo(f"reports/studies/{name}: {', '.join(study.keep(load_params(), name, corpus))}")
 
 
 @study_app.command("sweep")

@@ -1,39 +1,91 @@
-"""Studies: results that are kept beside those of the next run, in reports/studies."""
+"""Studies: results that are kept beside those of the next run, in reports/studies.
 
+A study of a corpus holds, for each variant, its metrics, what each query found with each seed (`hits`), and its
+resolved parameters (`config`); `queries.json` says which captions were asked. So variants that never ran together, or
+not on one machine, can be compared query by query.
+"""
+
+import hashlib
 import json
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import yaml
 
 from iebaker.atomic import replacing
+from iebaker.config.declarations import require_defined, resolve
+from iebaker.config.files import EVALUATION_FILE, TRAINING_FILE, write_configuration
 from iebaker.errors import IebakerError
-from iebaker.layout import ABLATION, METRICS, PARAMS, STUDIES
+from iebaker.layout import ABLATION, CONFIG, EVALUATION, METRICS, PARAMS, SIMILARITY, STUDIES
 from iebaker.project.parameters import check_name
 from iebaker.report import sweep
-from iebaker.report.tables import DIGITS
+from iebaker.report.figures import FIGURES
+from iebaker.report.results import CorpusResults
+from iebaker.report.tables import DIGITS, MATRICES, ablation
+from iebaker.retrieval.evaluation import HITS_SUFFIX
+from iebaker.retrieval.matrices import EVALUATION_SPLITS
 
-FIGURES = ("ablation", "elimination")
+HITS, CONFIGS, QUERIES = "hits", "config", "queries.json"
+TABLES_OF_RUN = ("elimination", "reranking")  # whose rows of one variant depend on no other variant
+# where and how fast something was computed
+MAY_DIFFER = tuple(
+    f"train.{key}" for key in ("device", "processes", "threads", "chunk_size", "length_groups", "compile")
+)
+WAYS_OUT = "keep this run under another name, or remove the folder first"
 
 
-def keep(params: Mapping[str, Any], name: str, corpus: str) -> int:
-    """Copy figures, metrics and params.yaml of one corpus to reports/studies/<name>; the number of files.
+def keep(params: Mapping[str, Any], name: str, corpus: str) -> list[str]:
+    """Keep the last run of one corpus in reports/studies/<name>; variants that were kept there before stay.
+
+    The table and the figure of the ablation are made of all of them.
+
+    Returns:
+        The variants of the study, in the order in which params.yaml defines them.
 
     Raises:
-        IebakerError: if one of them is not there.
+        IebakerError: if a result is not there or belongs to other parameters, or if variants that stay have other
+            parameters, seeds or queries.
     """
-    folder, study = ABLATION / corpus, STUDIES / check_name(name)
-    files = [folder / f"{figure}{suffix}" for figure in FIGURES for suffix in (".csv", ".svg")]
-    files += [METRICS / corpus / f"{variant}.json" for variant in params["variants"]]
-    files += [folder / "reranking.csv", PARAMS]
-    if missing := [str(file) for file in files if not file.exists()]:
+    study, ran = STUDIES / check_name(name), list(params["variants"])
+    require_defined(params, "corpus", corpus)
+    benchmarks = sorted(params["corpus"][corpus]["benchmarks"])
+    hits = {
+        Path(variant, f"{benchmark}{HITS_SUFFIX}"): EVALUATION / corpus / variant / f"{benchmark}{HITS_SUFFIX}"
+        for variant in ran
+        for benchmark in benchmarks
+    }
+    metrics = [METRICS / corpus / f"{variant}.json" for variant in ran]
+    tables = [ABLATION / corpus / f"{table}.csv" for table in TABLES_OF_RUN]
+    if missing := [str(file) for file in (*tables, *metrics, *hits.values()) if not file.exists()]:
         raise IebakerError(f"{', '.join(missing)}: not there; run `dvc repro` for {corpus} first")
+    for variant in ran:
+        _require_params(params, corpus, variant, CONFIG / corpus / variant, "run `dvc repro` first")
+    stay = [variant for variant in _kept(study) if variant not in ran]
     with replacing(study) as out:
-        for file in files:
+        if study.exists():
+            shutil.copytree(study, out, dirs_exist_ok=True)
+        for variant in stay:
+            _require_params(params, corpus, variant, out / CONFIGS / variant, WAYS_OUT, study)
+        _keep_queries(params, corpus, out / QUERIES, study if stay else None)
+        for file in (*metrics, PARAMS):
             shutil.copyfile(file, out / file.name)
-    return len(files)
+        for variant in ran:
+            write_configuration(out / CONFIGS / variant, *resolve(params, corpus, variant))
+        for place, file in hits.items():
+            _keep_hits(file, out / HITS / place, len(params["seeds"]))
+        variants = [variant for variant in params["variant"] if variant in (*ran, *stay)]
+        for file in tables:
+            _joined(out / file.name, file, ran, variants).to_csv(out / file.name, index=False)
+        compared = _compare(corpus, variants, params["seeds"], benchmarks, out)
+        compared.to_csv(out / "ablation.csv", index=False)
+        FIGURES["ablation"](compared, out / "ablation.svg")
+        FIGURES["elimination"](pd.read_csv(out / "elimination.csv"), out / "elimination.svg")
+    return variants
 
 
 def collect_sweep(name: str, parameter: str, settings: Sequence[str], variant: str = "full") -> int:
@@ -61,3 +113,105 @@ def collect_sweep(name: str, parameter: str, settings: Sequence[str], variant: s
     table.to_csv(STUDIES / f"{name}.csv", index=False)
     sweep.sweep_plot(table, STUDIES / f"{name}.svg")
     return len(table)
+
+
+def _kept(study: Path) -> list[str]:
+    table = study / "ablation.csv"
+    return list(pd.read_csv(table)["variant"].unique()) if table.exists() else []
+
+
+def _require_params(
+    params: Mapping[str, Any], corpus: str, variant: str, folder: Path, remedy: str, study: Path | None = None
+) -> None:
+    """Raise IebakerError unless the resolved parameters in `folder` are those of params.yaml.
+
+    Parameters that only one of them has don't count: a version adds some, and takes others away.
+    """
+    where = f"{study / variant if study else folder}: "
+    if not (folder / TRAINING_FILE).exists():
+        raise IebakerError(f"{where}its parameters are not there, as an older version kept none; {remedy}")
+    before: dict[str, Any] = {}
+    for file in (TRAINING_FILE, EVALUATION_FILE):
+        before |= _flat(yaml.safe_load((folder / file).read_text(encoding="utf-8")))
+    now: dict[str, Any] = {}
+    for section in resolve(params, corpus, variant):
+        now |= _flat(section.model_dump())
+    changed = [key for key in before if key in now and key not in MAY_DIFFER and before[key] != now[key]]
+    if changed:
+        shown = ", ".join(f"{key} is {before[key]} there and {now[key]} in {PARAMS}" for key in changed)
+        raise IebakerError(f"{where}{shown}; {remedy}")
+
+
+def _keep_queries(params: Mapping[str, Any], corpus: str, file: Path, study: Path | None) -> None:
+    """Write seeds, and a hash of the captions of each split of each benchmark, all in order.
+
+    Raises:
+        IebakerError: if `study`, whose variants are to be compared with those of this run, has others.
+    """
+    found: dict[str, Any] = {"seeds": list(params["seeds"])}
+    for variant in params["variants"]:
+        for seed in params["seeds"]:
+            for benchmark in sorted(params["corpus"][corpus]["benchmarks"]):
+                for split in EVALUATION_SPLITS:
+                    texts = SIMILARITY / corpus / variant / str(seed) / benchmark / split / "texts.parquet"
+                    if texts.exists():
+                        found[f"{benchmark} {split}"] = _digest(texts)
+    if study is not None:
+        before = json.loads(file.read_text(encoding="utf-8"))
+        if before["seeds"] != found["seeds"]:
+            raise IebakerError(
+                f"{study}: seeds are {before['seeds']} there and {found['seeds']} in {PARAMS}; {WAYS_OUT}"
+            )
+        if others := [key for key in found if before.get(key) != found[key]]:
+            raise IebakerError(f"{study}: captions of {', '.join(others)} are others there; {WAYS_OUT}")
+    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def _digest(texts: Path) -> str:
+    rows = pd.read_parquet(texts, columns=["caption", "image_of_text"])
+    return hashlib.sha256(rows.to_json(orient="values").encode()).hexdigest()
+
+
+def _keep_hits(source: Path, destination: Path, seeds: int) -> None:
+    """What a comparison reads, compressed: a twentieth of the file."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with np.load(source) as arrays:
+        wanted = {key: arrays[key] for key in arrays.files if key.split("/")[1] in (*MATRICES, "image_of_text")}
+    for key, values in wanted.items():
+        if key.split("/")[1] in MATRICES and len(values) != seeds:
+            raise IebakerError(f"{source}: of {len(values)} seeds, and {PARAMS} has {seeds}; run `dvc repro` first")
+    np.savez_compressed(destination, **wanted)
+
+
+def _joined(kept: Path, new: Path, ran: Sequence[str], variants: Sequence[str]) -> pd.DataFrame:
+    """Rows of `new` for variants that ran, of `kept` for the other `variants`, as they are written."""
+    tables = [pd.read_csv(file, dtype=str, keep_default_na=False) for file in (kept, new) if file.exists()]
+    own = tables[-1][tables[-1]["variant"].isin(ran)]
+    others = [table[table["variant"].isin(set(variants) - set(ran))] for table in tables[:-1]]
+    joined = pd.concat([*others, own]).fillna("")
+    return joined.sort_values("variant", key=lambda names: names.map(variants.index), kind="stable")
+
+
+def _compare(
+    corpus: str, variants: list[str], seeds: Sequence[int], benchmarks: list[str], folder: Path
+) -> pd.DataFrame:
+    """The ablation's table, which is made of hits and metrics alone."""
+    results = CorpusResults(
+        corpus=corpus,
+        variants=variants,
+        seeds=list(seeds),
+        benchmarks=benchmarks,
+        fusion={},
+        models=folder,
+        matrices=folder,
+        evaluation=folder / HITS,
+        metrics_folder=folder,
+    )
+    return ablation(results).round(DIGITS)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
