@@ -114,6 +114,20 @@ def test_another_machine_is_no_other_experiment(ran):
     assert study.keep(params, "mine", "synthetic") == list(QUALITY)
 
 
+def test_a_study_names_no_place_of_this_machine(ran):
+    """It goes into git; and a place is no reason to refuse another run."""
+    weights = Path("weights.pt").absolute()
+    weights.touch()
+    private = {"benchmark": PARAMS["benchmark"] | {"mine": {"source": str(weights.parent)}}}
+    private["variant"] = PARAMS["variant"] | {"full": {"model": {"pretrained": str(weights)}}}
+    params = ran("full", **private)
+    write_configuration(Path("data/config/synthetic/full"), *resolve(params, "synthetic", "full"))
+    study.keep(params, "mine", "synthetic")
+    assert study.keep(ran(BASELINE), "mine", "synthetic") == [BASELINE, "full"]
+    assert not [path for path in STUDY.rglob("*.*") if str(weights.parent) in path.read_text("latin-1")]
+    assert weights.name in (STUDY / "config/full/training.yaml").read_text()
+
+
 def test_a_study_of_which_nothing_stays_may_change_in_everything(ran):
     study.keep(ran("full"), "mine", "synthetic")
     shutil.rmtree(STUDY / "hits"), shutil.rmtree(STUDY / "config"), (STUDY / "queries.json").unlink()  # older version's

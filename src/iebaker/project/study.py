@@ -17,15 +17,16 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from iebaker.atomic import replacing
+from iebaker.atomic import replacing, write_text
 from iebaker.config.declarations import require_defined, resolve
-from iebaker.config.files import EVALUATION_FILE, TRAINING_FILE, write_configuration
+from iebaker.config.files import EVALUATION_FILE, TRAINING_FILE
 from iebaker.errors import IebakerError
 from iebaker.layout import ABLATION, CONFIG, EVALUATION, METRICS, PARAMS, SIMILARITY, STUDIES
 from iebaker.project.parameters import check_name
 from iebaker.report import sweep
 from iebaker.report.figures import FIGURES
 from iebaker.report.results import CorpusResults
+from iebaker.report.shareable import shareable
 from iebaker.report.tables import DIGITS, MATRICES, ablation
 from iebaker.retrieval.evaluation import HITS_SUFFIX
 from iebaker.retrieval.matrices import EVALUATION_SPLITS
@@ -72,10 +73,12 @@ def keep(params: Mapping[str, Any], name: str, corpus: str) -> list[str]:
         for variant in stay:
             _require_params(params, corpus, variant, out / CONFIGS / variant, WAYS_OUT, study)
         _keep_queries(params, corpus, out / QUERIES, study if stay else None)
-        for file in (*metrics, PARAMS):
+        for file in metrics:
             shutil.copyfile(file, out / file.name)
+        _share(PARAMS, out / PARAMS.name)
         for variant in ran:
-            write_configuration(out / CONFIGS / variant, *resolve(params, corpus, variant))
+            for config in (TRAINING_FILE, EVALUATION_FILE):
+                _share(CONFIG / corpus / variant / config, out / CONFIGS / variant / config)
         for place, file in hits.items():
             _keep_hits(file, out / HITS / place, len(params["seeds"]))
         variants = [variant for variant in params["variant"] if variant in (*ran, *stay)]
@@ -136,7 +139,11 @@ def _require_params(
     now: dict[str, Any] = {}
     for section in resolve(params, corpus, variant):
         now |= _flat(section.model_dump())
-    changed = [key for key in before if key in now and key not in MAY_DIFFER and before[key] != now[key]]
+    changed = [
+        key
+        for key in before
+        if key in now and key not in MAY_DIFFER and before[key] not in (now[key], shareable(str(now[key])))
+    ]
     if changed:
         shown = ", ".join(f"{key} is {before[key]} there and {now[key]} in {PARAMS}" for key in changed)
         raise IebakerError(f"{where}{shown}; {remedy}")
@@ -170,6 +177,11 @@ def _keep_queries(params: Mapping[str, Any], corpus: str, file: Path, study: Pat
 def _digest(texts: Path) -> str:
     rows = pd.read_parquet(texts, columns=["caption", "image_of_text"])
     return hashlib.sha256(rows.to_json(orient="values").encode()).hexdigest()
+
+
+def _share(source: Path, destination: Path) -> None:
+    """A copy without what only this machine's user should see: a study goes into git."""
+    write_text(destination, shareable(source.read_text(encoding="utf-8")))
 
 
 def _keep_hits(source: Path, destination: Path, seeds: int) -> None:
