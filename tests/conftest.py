@@ -86,8 +86,9 @@ def write_corpus(prepared: Path, benchmarks: list[str], folder: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def torch_seed() -> None:
+def torch_settings() -> None:
     torch.manual_seed(0)
+    torch.set_flush_denormal(False)  # which a training of another test has set
 
 
 @pytest.fixture

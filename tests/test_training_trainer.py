@@ -24,6 +24,12 @@ def test_bfloat16_trains(corpus):
     assert np.isfinite(trainer.run_epoch()["loss"])
 
 
+@pytest.mark.parametrize("flush", [True, False])
+def test_denormal_numbers_are_nothing_where_asked(corpus, flush):
+    make_trainer(corpus, train={"flush_denormals": flush}).run_epoch()
+    assert (torch.full((2,), 1e-40) / 2 == 0).all().item() is flush
+
+
 def test_diverging_loss_says_what_to_do(corpus):
     trainer = make_trainer(corpus)
     with torch.no_grad():

@@ -156,6 +156,10 @@ class TrainParams(Section):
     processes: Count = Field(ge=1, le=100_000, description="that share a batch, one an accelerator")
     compile: bool = Field(description="translate the towers by torch.compile first, which takes minutes")
     tf32: bool = Field(description="round float32 products to 10 bits where an accelerator does so faster")
+    flush_denormals: bool = Field(
+        description="count numbers below 1e-38 as 0: processors take many times as long for them, and a trained model "
+        "has plenty"
+    )
     device: str
     threads: Count = Field(ge=1, le=1024, description="CPU threads: part of the recipe, sums depend on it")
 

@@ -49,6 +49,7 @@ class Trainer:
     def __init__(self, config: TrainingConfig, plan: Plan, seed: int, features: Path | None = None) -> None:
         recipe = config.train
         self.config, self.plan = config, plan
+        torch.set_flush_denormal(recipe.flush_denormals)  # of this thread, and of those that it starts from now on
         torch.set_num_threads(recipe.threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
         # filling uninitialised memory costs 10% of a step and affects no result
