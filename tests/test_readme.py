@@ -64,18 +64,19 @@ def test_ablation():
 
 
 def test_towers_that_learn():
+    """`full` was trained apart from the others, so that no paired test stands beside it."""
     with (ROOT / "reports/ablation/rsicd/ablation.csv").open() as file:
-        measured = {(row["variant"], row["matrix"]): row for row in csv.DictReader(file) if row["split"] == "test"}
-    shown = rows("### Towers that learn: what the parts", "baseline|eba-coupled")
-    assert [cells[0] for cells in shown] == list(dict.fromkeys(variant for variant, _ in measured))
-    for variant, validation, *cells in shown:
-        numbers = metrics("rsicd", variant)["rsicd"]["val"]["plain"]
-        assert validation == f"{numbers['mR']:.2f} ± {numbers['mR_std']:.2f}"
-        for matrix, mean, difference in zip(("plain", "sar"), cells[::2], cells[1::2], strict=True):
-            row = measured[variant, matrix]
-            assert mean == f"{float(row['mR']):.2f} ± {float(row['mR_std']):.2f}"
-            values = [float(row[f"difference{bound}"] or "nan") for bound in ("", "_low", "_high")]
-            expected = "{:+.2f} [{:+.2f}, {:+.2f}]".format(*values) + f", p = {float(row['p_holm'] or 'nan'):.2g}"
+        compared = {(row["variant"], row["matrix"]): row for row in csv.DictReader(file) if row["split"] == "test"}
+    shown = rows("### Towers that learn: what the parts", "baseline|eba-coupled|full")
+    assert [cells[0] for cells in shown] == sorted({path.stem for path in (ROOT / "reports/metrics/rsicd").iterdir()})
+    for variant, _, validation, *cells in shown:
+        numbers = metrics("rsicd", variant)["rsicd"]
+        means = [numbers["val"]["plain"], numbers["test"]["plain"], numbers["test"]["sar"]]
+        assert [validation, *cells[::2]] == [f"{one['mR']:.2f} ± {one['mR_std']:.2f}" for one in means]
+        for matrix, difference in zip(("plain", "sar"), cells[1::2], strict=True):
+            row = compared.get((variant, matrix), {"difference": ""})
+            values = [float(row.get(f"difference{bound}") or "nan") for bound in ("", "_low", "_high")]
+            expected = "{:+.2f} [{:+.2f}, {:+.2f}]".format(*values) + f", p = {float(row.get('p_holm') or 'nan'):.2g}"
             assert difference == (expected if row["difference"] else "")
 
 
