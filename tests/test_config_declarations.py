@@ -20,7 +20,7 @@ from iebaker.errors import IebakerError
         ({"seeds": [1.5]}, "seeds.0: .*1.5"),
         ({"variants": "full"}, "variants: .*list.*'full'"),
         ({"variants": ["full", "full"]}, "'full' is there twice"),
-        ({"variants": ["fool"]}, r"variant.fool is not defined \(there: clip, "),
+        ({"variants": ["fool"]}, r"variant.fool is not defined \(there: baseline, "),
         ({"corpora": ["../.."]}, "corpora.0: .*pattern"),
         ({"corpora": ["rsicd"]}, r"\['rsicd'\] of corpus.rsicd.benchmarks not in benchmarks"),
         ({"corpora": ["rsicdd"]}, r"corpus.rsicdd is not defined \(there: synthetic, "),
