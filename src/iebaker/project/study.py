@@ -222,8 +222,6 @@ def _compare(
     return ablation(results).round(DIGITS)
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return found
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    """Nested values by dotted name."""
+    return {str(key): value for key, value in pd.json_normalize(values).to_dict("records")[0].items()}
