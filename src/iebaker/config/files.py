@@ -1,6 +1,8 @@
 """The resolved parameters of one variant on disk: training.yaml and evaluation.yaml."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -29,3 +31,12 @@ def read_evaluation(folder: Path) -> EvaluationConfig:
     """What shapes an evaluation."""
     path = folder / EVALUATION_FILE
     return parse(EvaluationConfig, yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+
+
+def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested parameters by dotted name, as `-S` takes them."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = isinstance(value, Mapping)
+        found |= dotted(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return found

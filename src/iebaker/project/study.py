@@ -19,7 +19,7 @@ import yaml
 
 from iebaker.atomic import replacing, write_text
 from iebaker.config.declarations import require_defined, resolve
-from iebaker.config.files import EVALUATION_FILE, TRAINING_FILE
+from iebaker.config.files import EVALUATION_FILE, TRAINING_FILE, dotted
 from iebaker.errors import IebakerError
 from iebaker.layout import ABLATION, CONFIG, EVALUATION, METRICS, PARAMS, SIMILARITY, STUDIES
 from iebaker.project.parameters import check_name
@@ -135,10 +135,10 @@ def _require_params(
         raise IebakerError(f"{where}its parameters are not there, as an older version kept none; {remedy}")
     before: dict[str, Any] = {}
     for file in (TRAINING_FILE, EVALUATION_FILE):
-        before |= _flat(yaml.safe_load((folder / file).read_text(encoding="utf-8")))
+        before |= dotted(yaml.safe_load((folder / file).read_text(encoding="utf-8")))
     now: dict[str, Any] = {}
     for section in resolve(params, corpus, variant):
-        now |= _flat(section.model_dump())
+        now |= dotted(section.model_dump())
     changed = [
         key
         for key in before
@@ -220,8 +220,3 @@ def _compare(
         metrics_folder=folder,
     )
     return ablation(results).round(DIGITS)
-
-
-def _flat(values: dict[str, Any]) -> dict[str, Any]:
-    """Nested values by dotted name."""
-    return {str(key): value for key, value in pd.json_normalize(values).to_dict("records")[0].items()}

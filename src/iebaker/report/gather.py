@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from iebaker import doctor
+from iebaker.config.files import dotted
 from iebaker.errors import IebakerError
 from iebaker.metrics.elimination import ELIMINATION
 from iebaker.report.results import read_json
@@ -113,16 +114,12 @@ def versions() -> dict[str, str]:
 
 def overrides(params: Mapping[str, Any]) -> dict[str, str]:
     """What each variant changes, as `-S` would write it."""
-    return {variant: ", ".join(_flat(params["variant"][variant] or {})) or "nothing" for variant in params["variants"]}
+    return {variant: _settings(params["variant"][variant] or {}) or "nothing" for variant in params["variants"]}
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    parts = []
-    for key, value in values.items():
-        nested = isinstance(value, Mapping)
-        shown = shareable(json.dumps(value)).strip('"')
-        parts += _flat(value, f"{prefix}{key}.") if nested else [f"{prefix}{key}={shown}"]
-    return parts
+def _settings(values: Mapping[str, Any]) -> str:
+    shown = {key: shareable(json.dumps(value)).strip('"') for key, value in dotted(values).items()}
+    return ", ".join(f"{key}={value}" for key, value in shown.items())
 
 
 def _metrics(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
+from iebaker.config.files import dotted
 from iebaker.errors import IebakerError
 from iebaker.metrics.elimination import ELIMINATION
 from iebaker.report import style
@@ -109,19 +110,11 @@ def _finished(shown: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _params(data: Mapping[str, Any]) -> dict[str, Any]:
-    return _flat(data["params"]["params.yaml"]["data"])
+    return dotted(data["params"]["params.yaml"]["data"])
 
 
 def _fixed(data: Mapping[str, Any], free: set[str]) -> dict[str, Any]:
     return {key: value for key, value in _params(data).items() if key not in free}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        found |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-    return found
 
 
 def _rows(data: Mapping[str, Any], parameter: str, variant: str) -> Iterator[dict[str, Any]]:
