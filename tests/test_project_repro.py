@@ -5,6 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections import namedtuple
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
@@ -14,6 +17,8 @@ from tiny_pipeline import TinyPipeline
 from iebaker.errors import IebakerError
 from iebaker.project import lock
 from iebaker.project.repro import repro
+
+Usage = namedtuple("Usage", "total used free")
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +79,29 @@ def test_arguments_and_failures_are_dvcs(project):
     project.write("pause.sh", "exit 7")
     done = project.iebaker("repro", "--keep-going", check=False)
     assert done.returncode == 255 and "interrupted" not in done.stderr and len(project.ran) == 6
+
+
+def test_a_full_disk_is_told_with_its_place(project, monkeypatch):
+    """Once where project and cache share it; a cache on another disk need not be there yet."""
+    project.write("source.txt", "b")
+    project.write("pause.sh", "exit 7")
+    full = {}
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(2**40, 0, full.get(Path(path).resolve(), 2**39)))
+
+    def told() -> list[str]:
+        lines: list[str] = []
+        assert repro([], lines.append) == 255
+        return [line.partition(";")[0] for line in lines if "free on" in line]
+
+    assert told() == []
+    full[project.folder] = 3 * 2**20
+    here = f"3 MiB are free on the disk of {project.folder}"
+    assert told() == [here]
+    with TemporaryDirectory(dir="/dev/shm") as disk:
+        cache = Path(disk, "cache")
+        project.dvc("cache", "dir", "--local", str(cache))
+        full |= dict.fromkeys((Path(disk), cache, cache / "files", cache / "files/md5"), 0)
+        assert told() == [here, f"0 MiB are free on the disk of {cache}/files/md5"]
 
 
 STRAY = ("my_backup/weights.bin", "notes.md", "ker/notes.md")

@@ -4,8 +4,10 @@ DVC runs as a child process in a process group of its own, so that an interrupt 
 after before, while and after it runs.
 """
 
+import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,14 +18,16 @@ from pathlib import Path
 from typing import TextIO
 
 from iebaker.config.machine import check_machine
-from iebaker.errors import IebakerError
+from iebaker.errors import REMEDIES, IebakerError
 from iebaker.layout import LOCK
 from iebaker.project import lock
 from iebaker.project.parameters import load_params
 from iebaker.project.prune import prune
+from iebaker.project.verify import cache_folder
 
 RUNNING = lock.DVC_TMP / "iebaker" / "running"
 LOOK_EVERY = 0.5  # seconds
+NEARLY_FULL = 200 * 2**20  # free bytes: DVC removes what it couldn't finish, after which a full disk has some
 SIGNAL_EVERY = 10.0  # seconds, until DVC and its stage end: an import or a destructor may swallow a KeyboardInterrupt
 # DVC, which an interrupt during its imports ends without a word instead of with their traceback
 DVC = """
@@ -34,6 +38,7 @@ from dvc.cli import main
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main(sys.argv[1:]))
 """
+ROOM = REMEDIES[errno.ENOSPC]
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 Say = Callable[[str], None]
 
@@ -66,7 +71,21 @@ def repro(arguments: Sequence[str], say: Say) -> int:
             kept = lock.read_lock()
             new = f", {len(kept.keys() - before)} of them new" if kept.keys() - before else ""
             say(f"interrupted; {LOCK} keeps {len(kept)} stages{new}; the same command goes on from there")
+        elif status:
+            for line in full_disks():
+                say(line)
         return 128 + ended_by if ended_by else status
+
+
+def full_disks() -> Iterator[str]:
+    """The disks of the project and of DVC's cache that are nearly full: DVC itself doesn't say which one was."""
+    devices = set()
+    for folder in (Path.cwd(), cache_folder()):
+        place = next(place for place in (folder, *folder.parents) if place.exists())
+        free = shutil.disk_usage(place).free
+        if free < NEARLY_FULL and place.stat().st_dev not in devices:
+            yield f"{free / 2**20:.0f} MiB are free on the disk of {folder}; if that is why it failed, {ROOM}"
+        devices.add(place.stat().st_dev)
 
 
 @contextmanager
