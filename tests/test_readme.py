@@ -27,7 +27,7 @@ def metrics(corpus: str, variant: str) -> dict:
 
 
 @pytest.mark.parametrize(
-    "cells", rows("Test mR (mean of", "embedded benchmark|RSICD", README), ids=lambda cells: cells[0]
+    "cells", rows("Test mR in percent", "embedded benchmark|RSICD", README), ids=lambda cells: cells[0]
 )
 def test_headline(cells):
     corpus = "rsicd" if cells[0].startswith("RSICD") else "synthetic"
