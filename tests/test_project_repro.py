@@ -104,6 +104,14 @@ def test_a_full_disk_is_told_with_its_place(project, monkeypatch):
         assert told() == [here, f"0 MiB are free on the disk of {cache}/files/md5"]
 
 
+def test_what_dvc_says_of_its_configuration_stays(project):
+    project.write(".dvc/config.local", "[cache]\n dirr = x\n")
+    done = project.iebaker("repro", check=False)
+    assert done.returncode == 251 and "extra keys not allowed" in done.stderr and "Traceback" not in done.stderr
+    done = project.iebaker("doctor", "--verify", check=False)
+    assert done.returncode and "mend .dvc/config" in done.stderr and "Traceback" not in done.stderr
+
+
 STRAY = ("my_backup/weights.bin", "notes.md", "ker/notes.md")
 ROOTS = ("data/models/synthetic", "data/similarity", "data/similarity/synthetic", "data/evaluation/synthetic",
          "reports/metrics/synthetic", "data/corpora/synthetic", "data/config/synthetic")  # fmt: skip

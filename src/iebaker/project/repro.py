@@ -38,7 +38,6 @@ from dvc.cli import main
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main(sys.argv[1:]))
 """
-ROOM = REMEDIES[errno.ENOSPC]
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 Say = Callable[[str], None]
 
@@ -72,8 +71,9 @@ def repro(arguments: Sequence[str], say: Say) -> int:
             new = f", {len(kept.keys() - before)} of them new" if kept.keys() - before else ""
             say(f"interrupted; {LOCK} keeps {len(kept)} stages{new}; the same command goes on from there")
         elif status:
-            for line in full_disks():
-                say(line)
+            with suppress(IebakerError):  # without a cache there is none that could be full, and DVC has said why
+                for line in full_disks():
+                    say(line)
         return 128 + ended_by if ended_by else status
 
 
@@ -84,7 +84,8 @@ def full_disks() -> Iterator[str]:
         place = next(place for place in (folder, *folder.parents) if place.exists())
         free = shutil.disk_usage(place).free
         if free < NEARLY_FULL and place.stat().st_dev not in devices:
-            yield f"{free / 2**20:.0f} MiB are free on the disk of {folder}; if that is why it failed, {ROOM}"
+            remedy = REMEDIES[errno.ENOSPC]
+            yield f"{free / 2**20:.0f} MiB are free on the disk of {folder}; if that is why it failed, {remedy}"
         devices.add(place.stat().st_dev)
 
 

@@ -54,9 +54,9 @@ def cache_folder() -> Path:
     """Where DVC keeps its objects, by the first two digits of their MD5.
 
     Raises:
-        IebakerError: if this is no project of DVC.
+        IebakerError: if this is no project of DVC, or its configuration cannot be read.
     """
-    from dvc.exceptions import NotDvcRepoError
+    from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.repo import Repo
 
     try:
@@ -64,6 +64,8 @@ def cache_folder() -> Path:
             return Path(repo.cache.local.path)
     except NotDvcRepoError as error:
         raise IebakerError("this is no project of DVC; run this in the project's folder") from error
+    except DvcException as error:
+        raise IebakerError(f"DVC's cache is unknown: {error}; mend .dvc/config or .dvc/config.local") from error
 
 
 def _garbled(cache: Path) -> Iterator[Path]:
