@@ -81,6 +81,7 @@ def test_length_groups_have_the_gradients_of_the_whole_batch(corpus, sections, m
             columns = [width for _, width in shapes]
             assert sum(rows for rows, _ in shapes) == 20 and columns == sorted(columns)
             assert columns[0] < columns[-1] == batch.texts.shape[1]
+        assert_same(outcome(trainer, batch, 7, *thresholds), whole, 1e-5)  # the longest caption is in one of the chunks
 
 
 def test_compiled_towers_have_the_gradients_of_those_as_written(corpus, monkeypatch):

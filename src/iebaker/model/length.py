@@ -23,7 +23,10 @@ def by_length(run: Callable[[Tensor | Trunk], Trunk], inputs: Tensor | Trunk, pa
     """
     lengths = (~padding).sum(1)
     order = torch.argsort(lengths, stable=True)
-    parts = [run(_rows(inputs, rows, int(lengths[rows[-1]]))) for rows in order.chunk(groups)]
+    *shorter, longest = order.chunk(groups)
+    parts = [run(_rows(inputs, rows, int(lengths[rows[-1]]))) for rows in shorter]
+    # all columns, also those that are padding here: chunks of a larger batch are joined
+    parts.append(run(_rows(inputs, longest, padding.shape[1])))
     columns = max(part.padding.shape[1] for part in parts)
     tokens = torch.cat([F.pad(part.tokens, (0, 0, 0, columns - part.tokens.shape[1])) for part in parts])
     filled = torch.cat([F.pad(part.padding, (0, columns - part.padding.shape[1]), value=True) for part in parts])
