@@ -29,6 +29,8 @@ def test_separation_is_that_of_each_caption_with_its_own_image(corpus):
     assert found["auroc"] == pytest.approx(exact, abs=1e-3)
     assert set(found) == {"auroc"} | {f"auroc_{kind}" for kind in set(pairs["weak"]) - {""}}
     assert separation(model, corpus, pairs.assign(weak="")) == {}
+    model.image.orientations = 8
+    assert separation(model, corpus, pairs) == found, "of images as they are"
 
 
 def test_validation_is_the_mean_recall_of_the_global_similarity(corpus):
