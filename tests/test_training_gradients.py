@@ -119,6 +119,21 @@ def test_chunks_that_hold_no_keyword_add_nothing(corpus):
     assert not any(values.grad.any() for values in trainer.task.keyword_head.parameters())
 
 
+@pytest.mark.parametrize("groups", [1, 4])
+def test_chunks_whose_masked_captions_are_all_in_an_earlier_one_add_nothing(corpus, groups):
+    trainer = make_trainer(corpus, **TRANSFORMER)
+    trainer.task.train()
+    trainer.model.text.length_groups = groups
+    batch = trainer.feed.batch(ROWS)
+    rows, first = torch.arange(5), batch.masked.positions[:5]
+    masked = batch.masked._replace(
+        texts=batch.masked.texts[:5], positions=first, classes=batch.masked.classes[: first.sum()], pair=rows,
+        times=torch.ones(5, dtype=torch.int64),
+    )  # fmt: skip
+    losses = [backward(trainer.task, batch._replace(masked=masked), size, trainer.scaler)["loss"] for size in (0, 7)]
+    torch.testing.assert_close(*losses, rtol=1e-5, atol=1e-5)
+
+
 def test_chunks_draw_their_own_dropout_and_the_same_in_both_passes(corpus):
     """A pass that drew other features than the one before would have wrong gradients."""
     trainer = make_trainer(corpus, **(LOCKED | {"train": FROZEN["train"] | {"feature_dropout": 0.5}}))

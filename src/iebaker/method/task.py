@@ -49,7 +49,14 @@ class MaskedCaptions(NamedTuple):
         pair = none if self.pair is None else [part % size for part in torch.split(self.pair, sizes)]
         times = none if self.times is None else torch.split(self.times, sizes)
         parts = zip(zip(_split(self.texts, sizes), positions, classes, strict=True), pair, times, strict=True)
-        return [MaskedCaptions(*part, self.of, *of_pairs) for part, *of_pairs in parts]
+        pieces = [MaskedCaptions(*part, self.of, *of_pairs) for part, *of_pairs in parts]
+        return [piece if len(piece.positions) else self._nothing_masked() for piece in pieces]
+
+    def _nothing_masked(self) -> "MaskedCaptions":
+        """Of pairs that share rows of earlier pieces: one row without keyword, as the head reads no empty batch."""
+        row = torch.zeros(1, dtype=torch.int64, device=self.positions.device)
+        nowhere = torch.zeros_like(self.positions[:1])
+        return MaskedCaptions(_split(self.texts, 1)[0], nowhere, self.classes[:0], self.of, row, row + 1)
 
     def weights(self) -> Tensor | None:
         """(n,) how many positions of the batch each masked one stands for; None: one."""
