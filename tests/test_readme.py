@@ -80,6 +80,27 @@ def test_towers_that_learn():
             assert difference == (expected if row["difference"] else "")
 
 
+def test_exchanged_captions():
+    study = ROOT / "reports/studies/rsicd_mismatched"
+    with (study / "ablation.csv").open() as file:
+        measured = {(row["variant"], row["split"], row["matrix"]): row for row in csv.DictReader(file)}
+    shown = rows("### Does it find wrong captions in photographs?", "baseline|eba-coupled")
+    assert {cells[0] for cells in shown} == {variant for variant, *_ in measured}
+    for variant, *cells in shown:
+        for place, found in zip((("val", "plain"), ("test", "plain"), ("test", "sar")), cells, strict=False):
+            row = measured[variant, *place]
+            expected = f"{float(row['mR']):.2f} ± {float(row['mR_std']):.2f}"
+            if row["difference"]:
+                low, high, p = (float(row[name]) for name in ("difference_low", "difference_high", "p_holm"))
+                expected += f"; {float(row['difference']):+.2f} [{low:+.2f}, {high:+.2f}], p = {p:.2g}"
+            assert found == expected, place
+        elimination = json.loads((study / f"{variant}.json").read_text())["elimination"]
+        auroc, dropped = elimination["trained"]["auroc"], elimination["global"]
+        expected = [f"{auroc:.3f}"]
+        expected += [f"{dropped[name]:.0%}" if dropped["precision"] else "" for name in ("precision", "recall")]
+        assert cells[3:] == expected
+
+
 SWEEPS = {"drop_ratio": "### Over drop ratios", "weak_rate": "### Over shares of weak captions"}
 SWEPT = {
     "validation mR": ("val", "mR"),
