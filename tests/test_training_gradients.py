@@ -109,6 +109,16 @@ def test_compiling_without_a_compiler_is_refused(corpus, monkeypatch):
         make_trainer(corpus, **TRANSFORMER, train=QUICK["train"] | {"compile": True})
 
 
+def test_the_first_chunk_is_encoded_once(corpus, monkeypatch):
+    trainer = make_trainer(corpus, **TRANSFORMER)
+    encoded, encode = [], trainer.task.encode
+    monkeypatch.setattr(trainer.task, "encode", lambda chunk: encoded.append(chunk.seed) or encode(chunk))
+    batch = trainer.feed.batch(ROWS)
+    backward(trainer.task, batch, 7, trainer.scaler)
+    first, second, third = (piece.seed for piece in batch.pieces(7))
+    assert encoded == [second, third, first, second, third]
+
+
 def test_chunks_that_hold_no_keyword_add_nothing(corpus):
     trainer = make_trainer(corpus, **TRANSFORMER)
     batch = trainer.feed.batch(ROWS)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from iebaker.model.tower import TowerOutput
 from iebaker.model.towers import RetrievalModel
 
 SEEDS = 4  # that one forward of both towers takes
+
+Encoded: TypeAlias = tuple[TowerOutput, TowerOutput]  # images and captions of a batch
 
 
 class MaskedCaptions(NamedTuple):
@@ -162,22 +164,25 @@ class RetrievalTask(nn.Module):
         self.model, self.keyword_head = model, keyword_head
         self.scale = math.exp(config.train.logit_scale)
 
-    def forward(self, batch: Batch, gradients: Features | None = None) -> dict[str, Tensor]:
+    def forward(
+        self, batch: Batch, gradients: Features | None = None, encoded: Encoded | None = None
+    ) -> dict[str, Tensor]:
         """The loss of one batch, and what the history keeps of it.
 
         Args:
             batch: the pairs; those of this process, where several train together.
             gradients: of the retrieval loss of a larger batch with respect to this one's features. Then
                 `loss_retrieval` has those gradients, its value means nothing, and no similarity is compared.
+            encoded: what `encode` returned of this batch, where that is there.
 
         Returns:
             `loss` and its parts `loss_retrieval` and, with keyword reasoning, `loss_keywords`: scalars, whose mean over
             the processes is that of the whole batch. Without `gradients`, also what `compare` returns.
         """
         with self._autocast():
-            return self._losses(batch, gradients)
+            return self._losses(batch, gradients, encoded or self.encode(batch))
 
-    def encode(self, batch: Batch) -> tuple[TowerOutput, TowerOutput]:
+    def encode(self, batch: Batch) -> Encoded:
         """Images and captions in the joint space: pooled vectors pair by pair, tokens as they are shared."""
         with self._autocast():
             images = self.model.image(batch.images, batch.seed, batch.image_of)
@@ -234,8 +239,8 @@ class RetrievalTask(nn.Module):
         )
         return values[text_of][:, image_of]
 
-    def _losses(self, batch: Batch, gradients: Features | None) -> dict[str, Tensor]:
-        images, texts = self.encode(batch)
+    def _losses(self, batch: Batch, gradients: Features | None, encoded: Encoded) -> dict[str, Tensor]:
+        images, texts = encoded
         features, rows = self.features(batch, images, texts)
         if gradients is None:
             record = self.compare(features, rows, batch.positives)
