@@ -1,6 +1,8 @@
+import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,6 +10,7 @@ import pytest
 import yaml
 from conftest import PARAMS, write_params
 from report_fixtures import QUALITY, made_up_project  # noqa: F401
+from test_report_sweep import revision, shown
 from typer.testing import CliRunner
 
 from iebaker.cli import app
@@ -85,6 +88,7 @@ def test_a_variant_that_ran_again_takes_the_place_of_the_first(ran):
             {"corpus": {"other": PARAMS["corpus"]["synthetic"]}},
             "mine/eba-decoupled: corpus is synthetic there and other",
         ),
+        ({"eba": {**PARAMS["eba"], "scheme": "none"}}, "mine/full: eba is used there and not used in params.yaml"),
         ({"seeds": [0]}, r"mine: seeds are \[0, 1\] there and \[0\] in params.yaml; keep this run under another name"),
     ],
 )
@@ -149,6 +153,21 @@ def test_other_captions_are_not_compared(ran):
         study.keep(ran("full"), "mine", "synthetic")
 
 
+def test_variants_that_learnt_from_other_captions_are_not_compared(ran):
+    manifest = Path("data/corpora/synthetic/synthetic/manifest.parquet")
+    manifest.parent.mkdir(parents=True)
+    rows = pd.DataFrame({"filename": ["1.jpg", "2.jpg"], "caption": ["a road", "a lake"], "split": ["train", "test"]})
+    rows.to_parquet(manifest)
+    study.keep(ran(BASELINE), "mine", "synthetic")
+    study.keep(ran("full"), "mine", "synthetic")
+    rows.replace("a road", "a weak caption").to_parquet(manifest)
+    with pytest.raises(IebakerError, match="mine: captions of synthetic train are others there; keep this run under"):
+        study.keep(ran("full"), "mine", "synthetic")
+    queries = json.loads((STUDY / "queries.json").read_text())
+    (STUDY / "queries.json").write_text(json.dumps({key: queries[key] for key in queries if "train" not in key}))
+    study.keep(ran("full"), "mine", "synthetic")  # what an older version kept says nothing of them
+
+
 def test_results_of_other_parameters_than_those_of_params_yaml_are_not_kept(ran):
     with pytest.raises(IebakerError, match=r"synthetic/full: ker.weight is .* there and 9.0 in params.yaml; run `dvc"):
         study.keep(ran("full", ker=PARAMS["ker"] | {"weight": 9.0}), "mine", "synthetic")
@@ -167,6 +186,23 @@ def test_a_study_is_kept_until_the_next_is_complete(ran):
     assert (STUDY / "full.json").exists()
 
 
-def test_a_sweep_takes_settings_as_key_and_value():
+def test_a_sweep_takes_settings_as_key_and_value(tmp_path, monkeypatch):
     with pytest.raises(IebakerError, match="train.epochs: write KEY=VALUE"):
         study.collect_sweep("mine", "eba.drop_ratio", ["train.epochs"])
+    rates = [revision(0.2, train={"lr": lr, "epochs": 10}) for lr in (1e-3, 1.5e-5, 3e-5)]
+    monkeypatch.chdir(tmp_path)
+    answer(monkeypatch, stdout=json.dumps(shown(*rates)))
+    assert study.collect_sweep("lr", "train.lr", ["synthetic.weak_rate=0.2"]) == 6
+    assert set(pd.read_csv("reports/studies/lr.csv")["value"]) == {1e-3, 1.5e-5, 3e-5}
+    assert study.collect_sweep("rate", "synthetic.weak_rate", ["train.lr=1e-3"]) == 2
+
+
+def test_what_hinders_dvc_from_showing_experiments_is_said(monkeypatch):
+    answer(monkeypatch, returncode=1, stderr="ERROR: dvc.yaml is invalid\n")
+    with pytest.raises(IebakerError, match="dvc exp show: ERROR: dvc.yaml is invalid"):
+        study.collect_sweep("mine", "eba.drop_ratio", [])
+
+
+def answer(monkeypatch, **said):
+    done = SimpleNamespace(**{"returncode": 0, "stderr": ""} | said)
+    monkeypatch.setattr(study.subprocess, "run", lambda *arguments, **options: done)

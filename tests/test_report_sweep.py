@@ -64,6 +64,21 @@ def test_other_settings_are_those_asked_for():
     assert set(sweep.collect(shown(longer), WEAK_RATE, "full", {"train.epochs": 20})["mR"]) == {90.0}
 
 
+def test_a_setting_may_name_what_is_free_otherwise():
+    schemes, seeds = (revision(0.4, scheme) for scheme in ("none", "coupled")), revision(0.4, seeds=[0])
+    table = sweep.collect(shown(*schemes, seeds), WEAK_RATE, "full", {"eba.scheme": "coupled", "seeds": [0]})
+    assert set(table["scheme"]) == {"coupled"} and set(table["seeds"]) == {1}
+    with pytest.raises(IebakerError, match="eba.scheme=decoupled, other parameters as in the workspace"):
+        sweep.collect(shown(revision(0.4)), WEAK_RATE, "full", {"eba.scheme": "decoupled"})
+
+
+def test_every_number_of_seeds_and_every_corpus_has_a_curve_of_its_own(tmp_path):
+    values = [revision(value, seeds=seeds) for value in (0, 0.4) for seeds in ([0], [0, 1, 2])]
+    sweep.sweep_plot(sweep.collect(shown(*values), WEAK_RATE, "full"), tmp_path / "sweep.svg")
+    drawn = (tmp_path / "sweep.svg").read_text()
+    assert "coupled, seeds: 1" in drawn and "coupled, seeds: 3" in drawn
+
+
 @pytest.mark.parametrize("state", ["queued", "running", "failed"])
 def test_what_is_not_finished_does_not_count(state):
     """DVC shows it with the metrics of the commit it starts from."""

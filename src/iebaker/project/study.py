@@ -10,6 +10,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ import yaml
 from iebaker.atomic import replacing, write_text
 from iebaker.config.declarations import require_defined, resolve
 from iebaker.config.files import EVALUATION_FILE, TRAINING_FILE, dotted
+from iebaker.corpus.manifest import FILE as MANIFEST
 from iebaker.errors import IebakerError
-from iebaker.layout import ABLATION, CONFIG, EVALUATION, METRICS, PARAMS, SIMILARITY, STUDIES
+from iebaker.layout import ABLATION, CONFIG, CORPORA, EVALUATION, METRICS, PARAMS, SIMILARITY, STUDIES
 from iebaker.project.parameters import check_name
 from iebaker.report import sweep
 from iebaker.report.figures import FIGURES
@@ -37,6 +39,7 @@ TABLES_OF_RUN = ("elimination", "reranking")  # whose rows of one variant depend
 MAY_DIFFER = tuple(
     f"train.{key}" for key in ("device", "processes", "threads", "chunk_size", "length_groups", "compile")
 )
+PARTS = ("eba", "ker")  # of a configuration: None where they do nothing
 WAYS_OUT = "keep this run under another name, or remove the folder first"
 
 
@@ -101,7 +104,7 @@ def collect_sweep(name: str, parameter: str, settings: Sequence[str], variant: s
         variant: whose metrics are collected.
 
     Raises:
-        IebakerError: if no experiment belongs to the sweep.
+        IebakerError: if no experiment belongs to the sweep, or DVC cannot show them.
     """
     check_name(name)
     fixed = {}
@@ -109,13 +112,25 @@ def collect_sweep(name: str, parameter: str, settings: Sequence[str], variant: s
         key, given, value = setting.partition("=")
         if not given:
             raise IebakerError(f"{setting}: write KEY=VALUE, for example train.epochs=10")
-        fixed[key] = yaml.safe_load(value)
-    shown = subprocess.run(["dvc", "exp", "show", "--json"], check=True, capture_output=True, text=True).stdout
-    table = sweep.collect(json.loads(shown), parameter, variant, fixed).round(DIGITS)
+        fixed[key] = _value(value)
+    shown = subprocess.run(["dvc", "exp", "show", "--json"], check=False, capture_output=True, text=True)
+    if shown.returncode:
+        raise IebakerError(f"dvc exp show: {shown.stderr.strip()}")
+    table = sweep.collect(json.loads(shown.stdout), parameter, variant, fixed)
+    table = table.round(dict.fromkeys(table.columns.drop("value"), DIGITS))
     STUDIES.mkdir(parents=True, exist_ok=True)
     table.to_csv(STUDIES / f"{name}.csv", index=False)
     sweep.sweep_plot(table, STUDIES / f"{name}.svg")
     return len(table)
+
+
+def _value(text: str) -> Any:
+    """What `-S` makes of it: 1e-3 is a number to DVC, and a text to YAML 1.1."""
+    value = yaml.safe_load(text)
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _kept(study: Path) -> list[str]:
@@ -135,10 +150,10 @@ def _require_params(
         raise IebakerError(f"{where}its parameters are not there, as an older version kept none; {remedy}")
     before: dict[str, Any] = {}
     for file in (TRAINING_FILE, EVALUATION_FILE):
-        before |= dotted(yaml.safe_load((folder / file).read_text(encoding="utf-8")))
+        before |= _dotted(yaml.safe_load((folder / file).read_text(encoding="utf-8")))
     now: dict[str, Any] = {}
     for section in resolve(params, corpus, variant):
-        now |= dotted(section.model_dump())
+        now |= _dotted(section.model_dump())
     changed = [
         key
         for key in before
@@ -149,34 +164,54 @@ def _require_params(
         raise IebakerError(f"{where}{shown}; {remedy}")
 
 
+def _dotted(values: Mapping[str, Any]) -> dict[str, Any]:
+    """By dotted name; and whether the parts that can be switched off are used."""
+    used = {name: "not used" if values[name] is None else "used" for name in PARTS if name in values}
+    return dotted(values) | used
+
+
 def _keep_queries(params: Mapping[str, Any], corpus: str, file: Path, study: Path | None) -> None:
     """Write seeds, and a hash of the captions of each split of each benchmark, all in order.
 
     Raises:
         IebakerError: if `study`, whose variants are to be compared with those of this run, has others.
     """
-    found: dict[str, Any] = {"seeds": list(params["seeds"])}
-    for variant in params["variants"]:
-        for seed in params["seeds"]:
-            for benchmark in sorted(params["corpus"][corpus]["benchmarks"]):
-                for split in EVALUATION_SPLITS:
-                    texts = SIMILARITY / corpus / variant / str(seed) / benchmark / split / "texts.parquet"
-                    if texts.exists():
-                        found[f"{benchmark} {split}"] = _digest(texts)
+    found = {"seeds": list(params["seeds"]), **_captions(params, corpus)}
     if study is not None:
         before = json.loads(file.read_text(encoding="utf-8"))
         if before["seeds"] != found["seeds"]:
             raise IebakerError(
                 f"{study}: seeds are {before['seeds']} there and {found['seeds']} in {PARAMS}; {WAYS_OUT}"
             )
-        if others := [key for key in found if before.get(key) != found[key]]:
+        # an older version kept nothing of the training captions
+        known = [key for key in found if key in before or not key.endswith(" train")]
+        if others := [key for key in known if before.get(key) != found[key]]:
             raise IebakerError(f"{study}: captions of {', '.join(others)} are others there; {WAYS_OUT}")
     file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def _captions(params: Mapping[str, Any], corpus: str) -> dict[str, str]:
+    """A hash of the captions of each benchmark and split that is there."""
+    found, benchmarks = {}, sorted(params["corpus"][corpus]["benchmarks"])
+    for variant, seed, benchmark, split in product(params["variants"], params["seeds"], benchmarks, EVALUATION_SPLITS):
+        texts = SIMILARITY / corpus / variant / str(seed) / benchmark / split / "texts.parquet"
+        if texts.exists():
+            found[f"{benchmark} {split}"] = _digest(texts)
+    for benchmark in benchmarks:
+        if (manifest := CORPORA / corpus / benchmark / MANIFEST).exists():
+            found[f"{benchmark} train"] = _digest_of_training(manifest)
+    return found
 
 
 def _digest(texts: Path) -> str:
     rows = pd.read_parquet(texts, columns=["caption", "image_of_text"])
     return hashlib.sha256(rows.to_json(orient="values").encode()).hexdigest()
+
+
+def _digest_of_training(manifest: Path) -> str:
+    """Of the names of the training images and their captions; of keywords, only some variants know."""
+    rows = pd.read_parquet(manifest, columns=["filename", "caption", "split"])
+    return hashlib.sha256(rows[rows["split"] == "train"].to_json(orient="values").encode()).hexdigest()
 
 
 def _share(source: Path, destination: Path) -> None:

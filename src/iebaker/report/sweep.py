@@ -16,7 +16,8 @@ SCHEME = "eba.scheme"
 SCHEMES = ("none", "coupled", "decoupled")
 # these may differ between the experiments of one sweep, beside the parameter and the scheme
 FREE = ("seeds", "variants", "corpora")
-KEY = ["corpus", "benchmark", "split", "parameter", "value", "scheme", "seeds"]
+LINE = ["corpus", "benchmark", "scheme", "seeds"]  # of one curve
+KEY = ["split", "parameter", "value", *LINE]
 MR = ("mR", "mR_std", "mR_low", "mR_high")
 QUALITY = ("dropped_share", "precision", "recall", "auroc")
 LABELS = {"synthetic.weak_rate": "share of weak captions", "eba.drop_ratio": "drop ratio"}
@@ -31,7 +32,7 @@ def collect(
         shown: what `dvc exp show --json` prints.
         parameter: dotted name in params.yaml.
         variant: whose metrics are read.
-        settings: other parameters by dotted name, and the values that the experiments have and the workspace need not.
+        settings: parameters by dotted name, and the values that the experiments have and the workspace need not.
 
     Returns:
         One row per corpus, benchmark, split, value, scheme and number of seeds: plain mR (percent) with std and
@@ -42,8 +43,9 @@ def collect(
         IebakerError: if no experiment has metrics of this variant.
     """
     runs = [data for data in _finished(shown) if data.get("params") and data.get("metrics")]
-    kept = {parameter, SCHEME, *FREE}
-    reference = _fixed(_workspace(shown), kept) | dict(settings or {})
+    settings = settings or {}
+    kept = {parameter, SCHEME, *FREE} - settings.keys()
+    reference = _fixed(_workspace(shown), kept) | dict(settings)
     rows: list[dict[str, Any]] = []
     for data in sorted(runs, key=lambda data: data["timestamp"] or ""):
         params = _params(data)
@@ -51,11 +53,12 @@ def collect(
             rows += _rows(data, parameter, variant)
     if not rows:
         raise IebakerError(
-            f"no finished experiment has metrics of variant {variant} and the parameter {parameter} (other parameters "
-            "as in the workspace); queue some with `dvc exp run --queue -S`"
+            f"no finished experiment has metrics of variant {variant} and the parameter {parameter} ("
+            + "".join(f"{key}={value}, " for key, value in settings.items())
+            + "other parameters as in the workspace); queue some with `dvc exp run --queue -S`"
         )
     table = pd.DataFrame(rows).drop_duplicates(KEY, keep="last")
-    return table.sort_values(KEY, ignore_index=True)
+    return table.sort_values([*LINE[:2], *KEY[:3], *LINE[2:]], ignore_index=True)
 
 
 def sweep_plot(table: pd.DataFrame, path: Path) -> None:
@@ -89,9 +92,11 @@ def sweep_plot(table: pd.DataFrame, path: Path) -> None:
 
 
 def _curves(axes: Axes, table: pd.DataFrame, order: dict[str, int], column: str, alpha: float = 1.0) -> None:
-    for (benchmark, scheme), rows in table.groupby(["benchmark", "scheme"], sort=False):
-        part, look = rows.dropna(subset=column), style.line_style(order[scheme])
-        label = scheme if table["benchmark"].nunique() == 1 else f"{benchmark}, {scheme}"
+    told = [name for name in LINE if name == "scheme" or table[name].nunique() > 1]
+    for key, rows in table.groupby(LINE, sort=False):
+        of = dict(zip(LINE, key, strict=True))
+        part, look = rows.dropna(subset=column), style.line_style(order[of["scheme"]])
+        label = ", ".join(f"seeds: {of[name]}" if name == "seeds" else of[name] for name in told)
         axes.plot(part["value"], part[column], label=label, alpha=alpha, **look)
         if column == "mR":
             axes.fill_between(part["value"], part["mR_low"], part["mR_high"], color=look["color"], alpha=0.12, lw=0)
