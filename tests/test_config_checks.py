@@ -120,6 +120,11 @@ def test_what_open_clip_offers_is_read_without_importing_it():
     assert shipped and shipped <= set(open_clip.list_models()) & set(pretrained.model_configs())
 
 
+def test_an_epoch_of_whole_images_has_all_their_captions():
+    params = with_value("train.pairs", "whole_images")
+    machine.check_machine(params | {"synthetic": PARAMS["synthetic"] | {"train": 40}})
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [

