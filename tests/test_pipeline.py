@@ -19,6 +19,7 @@ TINY = {
     "keywords": {"size": 64, "min_count": 2},
     "sar": {"bank_size": 40},
 }
+LOOKS = {"locate", "identify"}  # at files of the user, in every run
 BASELINE = "reports/metrics/synthetic/baseline.json"
 FULL = "reports/metrics/synthetic/full.json"
 pytestmark = pytest.mark.timeout(600)  # whichever test comes first waits for the fixture, too
@@ -76,7 +77,7 @@ def commit(repository: Repository, message: str) -> None:
 def test_repro_twice_does_nothing_and_leaves_a_clean_tree(repository):
     for folder in ("data/corpora/synthetic", "data/models/synthetic/full", "reports/metrics"):
         (repository.folder / folder / ".DS_Store").write_bytes(b"of a file manager")
-    assert repository.stages_run(repository("dvc", "repro")) == {"locate"}  # a look at the sources
+    assert repository.stages_run(repository("dvc", "repro")) == LOOKS
     for file in repository.folder.glob("reports/**/.DS_Store"):
         file.unlink()
     assert repository("git", "status", "--porcelain") == ""
@@ -113,7 +114,7 @@ def test_scheme_changes_what_it_must_and_nothing_else(repository, scheme, target
     before = repository.metrics()["elimination"]
     output = repository("dvc", "exp", "run", "-S", f"eba.scheme={scheme}", *targets)
     # the variants that fix their own scheme resolve to the same configuration and are not trained again
-    assert repository.stages_run(output) == {"locate", "configure", "train", "export_similarity", "rerank"} | behind
+    assert repository.stages_run(output) == LOOKS | {"configure", "train", "export_similarity", "rerank"} | behind
     assert output.count("Running stage 'train@") == 1 and "Running stage 'train@synthetic-full-0'" in output
     assert set(json.loads(repository("dvc", "metrics", "diff", "--json"))) == {FULL}
     after = repository.metrics()["elimination"]
@@ -135,6 +136,27 @@ def test_number_of_keywords_on_the_command_line(repository):
     for size in (10, 12):
         repository("dvc", "exp", "run", "-S", f"keywords.size={size}", "mine_keywords")
         assert len((repository.folder / "data/keywords/synthetic/keywords.txt").read_text().split()) == size
+    repository("git", "checkout", "-q", ".")
+    repository("dvc", "checkout", "-q")
+
+
+def test_files_that_params_yaml_names_count_by_what_they_hold(repository):
+    words, weights = repository.folder / "words.txt", repository.folder / "weights.safetensors"
+    one, other = (
+        repository.folder / f"data/models/synthetic/{name}/0/model.safetensors" for name in ("full", "baseline")
+    )
+    shutil.copy(one, weights), words.write_text("road\nlake\n")
+    settings = ("keywords.file=words.txt", "model.pretrained=weights.safetensors", "train.epochs=0", "variants=[full]")
+    repository("dvc", "exp", "run", *(word for setting in settings for word in ("-S", setting)), "train")
+    for file in (words, weights):
+        file.touch()
+    assert repository.stages_run(repository("dvc", "repro", "train")) == LOOKS
+    shutil.copy(other, weights)
+    assert repository.stages_run(repository("dvc", "repro", "train")) == LOOKS | {"train"}
+    words.write_text("road\nbridge\n")
+    assert repository.stages_run(repository("dvc", "repro", "mine_keywords")) == {"locate", "identify", "mine_keywords"}
+    assert (repository.folder / "data/keywords/synthetic/keywords.txt").read_text().split() == ["bridge", "road"]
+    words.unlink(), weights.unlink()
     repository("git", "checkout", "-q", ".")
     repository("dvc", "checkout", "-q")
 
@@ -181,7 +203,7 @@ def test_prune_removes_what_is_no_longer_declared_and_nothing_else(repository):
     for file in elsewhere:
         (repository.folder / file).unlink()
     repository("git", "checkout", "-q", ".")
-    assert repository.stages_run(repository("dvc", "repro")) == {"locate"}  # a look at the sources
+    assert repository.stages_run(repository("dvc", "repro")) == LOOKS
 
 
 def test_a_colleague_pulls_every_result(repository, tmp_path):
@@ -191,7 +213,7 @@ def test_a_colleague_pulls_every_result(repository, tmp_path):
     colleague = Repository(tmp_path / "colleague")
     colleague("dvc", "remote", "add", "-d", "--local", "store", str(tmp_path / "store"))
     colleague("dvc", "pull", "-q")
-    assert colleague.stages_run(colleague("dvc", "repro")) == {"locate"}
+    assert colleague.stages_run(colleague("dvc", "repro")) == LOOKS
     assert (colleague.folder / "data/similarity/synthetic/full/0/synthetic/test/global.npy").exists()
     assert (colleague.folder / "reports/index.html").exists()
 

@@ -35,10 +35,14 @@ def test_a_trainers_state_comes_back(corpus, tmp_path):
     assert Checkpoint(tmp_path, "one").load() is None
 
 
-def test_another_training_has_another_fingerprint(corpus):
+def test_another_training_has_another_fingerprint(corpus, tmp_path):
     prints = [fingerprint_of(config(), corpus, 0), fingerprint_of(config(), corpus, 1)]
     prints.append(fingerprint_of(config(train={"lr": 2e-3}), corpus, 0))
-    assert len(set(prints)) == 3 and fingerprint_of(config(), corpus, 0) == prints[0]
+    weights = tmp_path / "weights.pt"
+    for content in ("one", "other"):
+        weights.write_text(content)
+        prints.append(fingerprint_of(config(model={"pretrained": str(weights)}), corpus, 0))
+    assert len(set(prints)) == 5 and fingerprint_of(config(), corpus, 0) == prints[0]
 
 
 def test_damaged_files_are_as_good_as_none(tmp_path, capsys):

@@ -8,6 +8,7 @@ LOCK = Path("dvc.lock")
 
 # outs of the stages
 SOURCES = Path("data/sources")
+NAMED_FILES = Path("data/files")
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")
 KEYWORDS = Path("data/keywords")

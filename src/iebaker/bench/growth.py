@@ -15,7 +15,7 @@ from iebaker.metrics.summary import SplitMetrics
 from iebaker.report.style import figure, line_style, panels
 
 SIZES = (313, 625, 1250, 2500, 5000, 10000)  # images
-LARGEST = 2500  # what minutes allow
+LARGEST = 1250  # what minutes allow
 CAPTIONS, LENGTH, PATCHES, WIDTH = 5, 16, 49, 64
 PIXELS = 256
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from iebaker.config import pretrained
 from iebaker.config.declarations import check, resolve, without_overrides
+from iebaker.config.named_files import LOCAL_DIRECTORY
 from iebaker.config.params import (
     BenchmarkParams,
     EvaluationConfig,
@@ -19,7 +20,7 @@ from iebaker.config.params import (
 from iebaker.errors import IebakerError
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors", ".npz")
-HUB, LOCAL_DIRECTORY = "hf-hub:", "local-dir:"
+HUB = "hf-hub:"
 PACKAGED = "packaged"
 DEVICE = re.compile(r"auto|cpu|(cuda|mps|xpu|hpu|npu|mtia)(:\d{1,3})?")
 CAPTIONS_PER_IMAGE = 5  # of the drawn benchmark

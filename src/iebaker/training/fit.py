@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from iebaker.atomic import replacing
+from iebaker.config.named_files import of_model
 from iebaker.config.params import TrainingConfig
 from iebaker.corpus.loading import Member
 from iebaker.method.gather import rank
@@ -117,7 +118,7 @@ def fingerprint_of(config: TrainingConfig, members: list[Member], seed: int) -> 
     """
     corpus = [(member.name, member.pixels_sha256, member.keywords) for member in members]
     recipe = config.model_dump(exclude={"train": {"processes"}})
-    content = json.dumps([recipe, seed, corpus], sort_keys=True)
+    content = json.dumps([recipe, of_model(config.model), seed, corpus], sort_keys=True)
     digest = hashlib.sha256(content.encode() + code_digest())
     for member in members:
         digest.update(pd.util.hash_pandas_object(member.manifest).to_numpy().tobytes())
