@@ -103,6 +103,16 @@ def run(*command: str, cwd: Path, check: bool = True, **kwargs) -> subprocess.Co
     return done
 
 
+def quoted(path: str) -> str:
+    """A file of reports/ as the pages quote it: the committed one, which runs of one's own overwrite.
+
+    While a page is being written, which git tells, the one on disk.
+    """
+    pages = run("git", "diff", "--quiet", "HEAD", "--", "README.md", "docs", cwd=ROOT, check=False)
+    kept = run("git", "show", f"HEAD:{path}", cwd=ROOT, check=False)
+    return (ROOT / path).read_text() if pages.returncode or kept.returncode else kept.stdout
+
+
 def write_params(folder: Path, **changes: object) -> Path:
     """A project's folder with a params.yaml in which some keys are others."""
     (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS | changes, sort_keys=False))

@@ -6,19 +6,18 @@ import signal
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, quoted
 
 from iebaker.bench import growth, naive, run
 from iebaker.bench.measure import Measurement, in_child, least_seconds
 from iebaker.errors import IebakerError
 from iebaker.method.similarity import local_similarity
 
-FILE = ROOT / "reports/benchmark.json"
-MEASURED = json.loads(FILE.read_text()) if FILE.exists() else {}
+MEASURED = json.loads(quoted("reports/benchmark.json"))
 ROWS = {row["name"]: Measurement(**row) for subject in MEASURED.values() for row in subject["rows"]}
 
 
-def quoted(page):
+def quoting(page):
     """Each table row of a page that is named as a measurement, with its cells by column."""
     columns = []
     for line in (ROOT / page).read_text().splitlines():
@@ -36,7 +35,7 @@ def test_a_measurement_that_the_system_ends_says_so():
 
 @pytest.mark.parametrize("page", ["README.md", "docs/speed.md"])
 def test_quoted_numbers_are_those_of_the_file(page):
-    found = dict(quoted(page))
+    found = dict(quoting(page))
     if page.startswith("docs"):
         assert found.keys() == ROWS.keys()
     for name, cells in found.items():

@@ -1,7 +1,10 @@
 """What params.yaml may declare, and which of its layers wins."""
 
+import re
+
 import pytest
-from conftest import PARAMS
+import yaml
+from conftest import PARAMS, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -182,6 +185,16 @@ def test_what_has_no_effect_is_not_in_the_configuration(tmp_path):
         assert (before == after) == same
 
 
+def test_notes_say_whose_value_counts_where_no_recipe_sets_one():
+    more = with_value(PARAMS, "train.injected_rate", 0.4)
+    assert (
+        "train.injected_rate=0.2, as corpus.rsicd-mismatched says, and not 0.4: "
+        "-S corpus.rsicd-mismatched.train.injected_rate=... changes it"
+    ) in notes(more, resolve(more, "rsicd-mismatched", "baseline")[0])
+    same = with_value(PARAMS, "train.injected_rate", 0.2)
+    assert not [note for note in notes(same, resolve(same, "rsicd-mismatched", "clip")[0]) if "injected" in note]
+
+
 def test_notes_say_what_will_do_nothing():
     assert notes(PARAMS, resolve(PARAMS, "synthetic", "full")[0]) == []
     late = with_value(PARAMS, "train.epochs", 2)
@@ -209,22 +222,22 @@ def test_every_declared_training_is_valid():
             assert isinstance(training, TrainingConfig) and isinstance(evaluation, EvaluationConfig)
 
 
-def test_the_readmes_command_is_the_published_recipe():
-    """Section "Published behaviour" of the README: `-S` on the corpus ret3."""
-    switched = PARAMS
-    for path, value in (
-        ("eba.bank", "reference"), ("ker.alignment", "reference"), ("ker.vocabulary", "full"),
-        ("local.mask_padding", False),
-    ):  # fmt: skip
-        switched = with_value(switched, path, value)
+def test_the_command_of_the_docs_is_the_published_recipe():
+    page = (ROOT / "docs/method.md").read_text()
+    command = next(block for block in page.split("```") if "corpora=[ret3]" in block)
+    switched, settings = PARAMS, re.findall(r"-S '?([\w.]+)=([^\s']+)", command)
+    for key, value in settings:
+        switched = with_value(switched, key, yaml.safe_load(value))
+    assert switched["corpora"] == ["ret3"] and switched["variants"] == ["full"] and len(settings) == 11
     training, evaluation = (config.model_dump() for config in resolve(switched, "ret3", "full"))
     published = {
         "model": {"name": "ViT-B-32-quickgelu", "pretrained": "openai", "lock_image": False, "lock_text": False},
         "train": {
             "epochs": 7, "batch_size": 100, "pairs": "all", "lr": 1.5e-5, "weight_decay": 0.7, "warmup_steps": 200,
             "grad_clip": 50.0, "logit_scale": 2.996, "crop_scale": 0.9, "orientations": 1, "injected_rate": 0.0,
+            "leakage": "keep", "precision": "float16",
         },
-        "eba": {"scheme": "decoupled", "drop_ratio": 0.01, "start_epoch": 4, "bank": "reference", "bank_size": 200000},
+        "eba": {"scheme": "coupled", "drop_ratio": 0.01, "start_epoch": 4, "bank": "reference", "bank_size": 200000},
         "ker": {
             "enabled": True, "weight": 0.5, "layers": 2, "mask_ratio": 1.0, "alignment": "reference",
             "vocabulary": "full",

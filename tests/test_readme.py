@@ -3,9 +3,10 @@
 import csv
 import json
 import re
+from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, quoted, run
 
 README = (ROOT / "README.md").read_text()
 RESULTS = (ROOT / "docs/results.md").read_text()
@@ -32,7 +33,11 @@ def difference_of(row: dict) -> str:
 
 
 def metrics(corpus: str, variant: str) -> dict:
-    return json.loads((ROOT / f"reports/metrics/{corpus}/{variant}.json").read_text())
+    return json.loads(quoted(f"reports/metrics/{corpus}/{variant}.json"))
+
+
+def table(path: str) -> csv.DictReader:
+    return csv.DictReader(quoted(path).splitlines())
 
 
 @pytest.mark.parametrize(
@@ -50,15 +55,13 @@ def test_headline(cells):
 
 
 def test_ablation():
-    study = ROOT / "reports/studies/three_seeds"
-    with (study / "ablation.csv").open() as file:
-        measured = {
-            row["variant"]: row for row in csv.DictReader(file) if (row["split"], row["matrix"]) == ("test", "plain")
-        }
+    study = "reports/studies/three_seeds"
+    plain = [row for row in table(f"{study}/ablation.csv") if (row["split"], row["matrix"]) == ("test", "plain")]
+    measured = {row["variant"]: row for row in plain}
     shown = rows("## Ablation on the embedded benchmark", "|".join(measured))
     assert [cells[0] for cells in shown] == list(measured)
     for variant, validation, test, difference, separation, precision in shown:
-        row, numbers = measured[variant], json.loads((study / f"{variant}.json").read_text())
+        row, numbers = measured[variant], json.loads(quoted(f"{study}/{variant}.json"))
         assert validation == f"{numbers['synthetic']['val']['plain']['mR']:.2f}"
         assert test == f"{float(row['mR']):.2f} ± {float(row['mR_std']):.2f}"
         assert difference == difference_of(row)
@@ -72,10 +75,11 @@ def test_ablation():
 
 def test_towers_that_learn():
     """`full` was trained apart from the others, so that no paired test stands beside it."""
-    with (ROOT / "reports/ablation/rsicd/ablation.csv").open() as file:
-        compared = {(row["variant"], row["matrix"]): row for row in csv.DictReader(file) if row["split"] == "test"}
+    rsicd = table("reports/ablation/rsicd/ablation.csv")
+    compared = {(row["variant"], row["matrix"]): row for row in rsicd if row["split"] == "test"}
     shown = rows("### Towers that learn: what the parts", "baseline|eba-coupled|full")
-    assert [cells[0] for cells in shown] == sorted({path.stem for path in (ROOT / "reports/metrics/rsicd").iterdir()})
+    tracked = run("git", "ls-files", "reports/metrics/rsicd", cwd=ROOT).stdout.split()
+    assert [cells[0] for cells in shown] == sorted(Path(file).stem for file in tracked)
     for variant, _, validation, *cells in shown:
         numbers = metrics("rsicd", variant)["rsicd"]
         means = [numbers["val"]["plain"], numbers["test"]["plain"], numbers["test"]["sar"]]
@@ -85,9 +89,8 @@ def test_towers_that_learn():
 
 
 def test_exchanged_captions():
-    study = ROOT / "reports/studies/rsicd_mismatched"
-    with (study / "ablation.csv").open() as file:
-        measured = {(row["variant"], row["split"], row["matrix"]): row for row in csv.DictReader(file)}
+    study = "reports/studies/rsicd_mismatched"
+    measured = {(row["variant"], row["split"], row["matrix"]): row for row in table(f"{study}/ablation.csv")}
     shown = rows("### Does it find wrong captions in photographs?", "baseline|eba-coupled")
     assert {cells[0] for cells in shown} == {variant for variant, *_ in measured}
     for variant, *cells in shown:
@@ -95,7 +98,7 @@ def test_exchanged_captions():
             row = measured[variant, *place]
             mean = f"{float(row['mR']):.2f} ± {float(row['mR_std']):.2f}"
             assert found == "; ".join(filter(None, (mean, difference_of(row)))), place
-        elimination = json.loads((study / f"{variant}.json").read_text())["elimination"]
+        elimination = json.loads(quoted(f"{study}/{variant}.json"))["elimination"]
         auroc, dropped = elimination["trained"]["auroc"], elimination["global"]
         expected = [f"{auroc:.3f}"]
         expected += [f"{dropped[name]:.0%}" if dropped["precision"] else "" for name in ("precision", "recall")]
@@ -114,8 +117,8 @@ SWEPT = {
 
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_sweep(sweep):
-    with (ROOT / f"reports/studies/{sweep}.csv").open() as file:
-        measured = {(row["split"], row["scheme"], float(row["value"])): row for row in csv.DictReader(file)}
+    swept = table(f"reports/studies/{sweep}.csv")
+    measured = {(row["split"], row["scheme"], float(row["value"])): row for row in swept}
     values, *shown = rows(SWEEPS[sweep], "(?!-)")
     for label, *cells in shown:
         name, scheme = label.split(", ")

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, quoted
 from search_fixtures import CAPTIONS, write_images, write_model
 from typer.testing import CliRunner
 
@@ -156,8 +156,8 @@ def sar_line(method, found):
 
 def test_the_page_shows_what_was_measured():
     page = (ROOT / "docs/search.md").read_text()
-    scale = json.loads((ROOT / "reports/search/scale.json").read_text())
-    rsicd = json.loads((ROOT / "reports/search/rsicd.json").read_text())
+    scale = json.loads(quoted("reports/search/scale.json"))
+    rsicd = json.loads(quoted("reports/search/rsicd.json"))
     missing = [line for line in map(scale_line, scale["table"]) if line not in page]
     readme, random = (ROOT / "README.md").read_text(), [row for row in scale["table"] if row["vectors"] == "random"]
     missing += [line for line in map(readme_line, random) if line not in readme]

@@ -19,7 +19,8 @@ NUMBERS = {
     "synthetic": ("train", "val", "test", "image_size", "weak_rate", "seed"),
     "keywords": ("size", "min_count"),
     "train": ("epochs", "batch_size", "lr", "head_lr", "weight_decay", "warmup_steps", "grad_clip", "logit_scale",
-              "crop_scale", "feature_dropout", "injected_rate", "threads"),
+              "crop_scale", "feature_dropout", "injected_rate", "chunk_size", "length_groups", "processes", "threads"),
+    "model": ("unlocked_image", "unlocked_text"),
     "eba": ("drop_ratio", "start_epoch"),
     "ker": ("weight", "layers", "mask_ratio"),
     "local": ("loss",),
@@ -29,7 +30,9 @@ NUMBERS = {
 NO_NUMBER: tuple[Any, ...] = (True, "many", math.nan, [1], "1e300000")
 CHOICES = {
     "train.pairs": ("one", 1), "train.leakage": (True, "dorp"), "train.precision": ("float8", 32),
-    "train.orientations": (3, 0, "maybe", True),
+    "train.orientations": (3, 0, "maybe", True), "train.positives": ("both", 1), "train.compile": ("maybe", 3),
+    "train.tf32": ("maybe",), "train.flush_denormals": (2,), "model.lock_text": ("both",),
+    "fusion.standardise": ("val",),
     "model.orientations": (3, 0, "maybe", True),
     "model.image_size": (-1, 10**6, "large", True),
     "train.device": ("gpu", "cuda:x", "", "cpu; touch X", 0), "eba.scheme": ("off", False), "eba.bank": ("full",),
@@ -61,7 +64,8 @@ TEXTS = ("\0", "x: " + "9" * 6000, "[" * 5000, "a: &a [*a]", "seeds: [1]", "x: 2
 WANTED = {
     "train.epochs": (0, 1, "3"), "train.lr": ("1e-5", 1, "3e-05"), "train.device": ("cpu", "auto"),
     "train.batch_size": (2, 2000),
-    "train.threads": (1, 64), "eba.scheme": ("none", "coupled"), "eba.bank_size": ("epoch", 1), "ker.enabled": (False,),
+    "train.threads": (1, 64), "train.chunk_size": (0, 7, 5000), "train.length_groups": (1, 500),
+    "eba.scheme": ("none", "coupled"), "eba.bank_size": ("epoch", 1), "ker.enabled": (False,),
     "ker.layers": (0, 8), "local.loss": (0, 1), "sar.method": ("none", "sinkhorn"), "sar.strength": (math.inf, 0, 5),
     "sar.bank_size": (0,), "seeds": ([3, 1, 2], [2**32 - 1]), "variants": (["zero-shot", "full"], ["clip"]),
     "synthetic.train": (100, 50_000), "keywords.size": (1, 5000), "corpus.mine": ({"benchmarks": ["rsicd"],

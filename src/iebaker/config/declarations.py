@@ -8,7 +8,7 @@ both, so that `-S train.epochs=1` shortens any corpus's training. All other keys
 wins over everything.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -171,6 +171,11 @@ def notes(params: Mapping[str, Any], training: TrainingConfig) -> list[str]:
     found = []
     for section, keys in overridden(params, training.corpus).items():
         found += [f"{section}.{key}={value} instead of {theirs}" for key, (value, theirs) in keys.items()]
+    for place, section, key, value in _not_overridden(params, training.corpus):
+        found.append(
+            f"{section}.{key}={value}, as {place} says, and not {params[section][key]}: "
+            f"-S {place}.{section}.{key}=... changes it"
+        )
     for side in ("image", "text"):
         if (count := getattr(training.model, f"unlocked_{side}")) and not getattr(training.model, f"lock_{side}"):
             found.append(
@@ -190,6 +195,16 @@ def notes(params: Mapping[str, Any], training: TrainingConfig) -> list[str]:
             "eliminated"
         )
     return found
+
+
+def _not_overridden(params: Mapping[str, Any], corpus: str) -> Iterator[tuple[str, str, str, Any]]:
+    """What the corpus sets and no recipe does, so that its section's value does not win: place, section, key, value."""
+    place = f"corpus.{corpus}"
+    layer, of_recipes = _layers(params, corpus)[place], _keys_of_recipes(params)
+    for section in SECTIONS:
+        for key, value in getattr(layer, section).items():
+            if key not in of_recipes[section] and params[section].get(key) not in (None, value):
+                yield place, section, key, value
 
 
 def _layers(params: Mapping[str, Any], corpus: str) -> dict[str, Overlay]:
