@@ -75,7 +75,7 @@ def test_ablation():
 
 def test_towers_that_learn():
     """`eba-coupled` is tested against a baseline of its own machine."""
-    studies = [table(f"reports/{place}/ablation.csv") for place in ("ablation/rsicd", "studies/rsicd_last_blocks")]
+    studies = [table(f"reports/studies/{place}/ablation.csv") for place in ("rsicd_eba", "rsicd_last_blocks")]
     compared = {(row["variant"], row["matrix"]): row for rows in studies for row in rows if row["split"] == "test"}
     shown = rows("### Towers that learn: what the parts", "baseline|eba-coupled|full")
     tracked = run("git", "ls-files", "reports/metrics/rsicd", cwd=ROOT).stdout.split()
