@@ -1,4 +1,4 @@
-"""Look at what the files of one's own are now that params.yaml names, so that a changed one counts: `identify.py`."""
+"""Look at the user's own files that params.yaml names, so that a changed one counts: `identify.py`."""
 
 import json
 

@@ -33,7 +33,7 @@ COLUMNS = (
 
 
 def run(subjects: Sequence[str], out: Path, figures: Path, say: Callable[[str], object], largest: int | None) -> None:
-    """Measure the subjects, print their tables, and write `out`, which keeps what it says of other subjects.
+    """Measure the subjects, print one table, and write `out`, which keeps what it says of other subjects.
 
     Args:
         subjects: of SUBJECTS.
@@ -49,10 +49,10 @@ def run(subjects: Sequence[str], out: Path, figures: Path, say: Callable[[str], 
         if subject not in SUBJECTS:
             raise IebakerError(f"{subject} is no benchmark; choose from {', '.join(SUBJECTS)}")
     found: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
+    for line in (COLUMNS, ("---",) * len(COLUMNS)):
+        say(as_line(line))
     for subject in subjects:
         options = {"largest": largest} if subject == "growth" and largest else {}
-        for line in (COLUMNS, ("---",) * len(COLUMNS)):
-            say(as_line(line))
         rows = list[Measurement]()
         for row in import_module(f"iebaker.bench.{subject}").rows(**options):
             rows.append(row)
