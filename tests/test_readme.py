@@ -105,7 +105,12 @@ def test_exchanged_captions():
         assert cells[3:] == expected
 
 
-SWEEPS = {"drop_ratio": "### Over drop ratios", "weak_rate": "### Over shares of weak captions"}
+SWEEPS = {
+    "drop_ratio": "### Over drop ratios",
+    "weak_rate": "### Over shares of weak captions",
+    "rsicd_drop_ratio": "### RSICD over drop ratios",
+    "rsicd_start_epoch": "### RSICD over start epochs",
+}
 SWEPT = {
     "validation mR": ("val", "mR"),
     "test mR": ("test", "mR"),

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from conftest import PARAMS
 
 from iebaker.errors import IebakerError
 from iebaker.report import sweep
@@ -70,6 +71,14 @@ def test_a_setting_may_name_what_is_free_otherwise():
     assert set(table["scheme"]) == {"coupled"} and set(table["seeds"]) == {1}
     with pytest.raises(IebakerError, match="eba.scheme=decoupled, other parameters as in the workspace"):
         sweep.collect(shown(revision(0.4)), WEAK_RATE, "full", {"eba.scheme": "decoupled"})
+
+
+def test_a_parameter_that_is_null_has_the_recipes_value():
+    assert PARAMS["eba"]["drop_ratio"] is None
+    other = {name: PARAMS[name] for name in PARAMS if name not in ("seeds", "corpora", "variants")}
+    rates = [revision(0.2, **other | {"eba": PARAMS["eba"] | {"drop_ratio": rate}}) for rate in (None, 0.5)]
+    table = sweep.collect([{**rates[0], "name": None}, *shown(*rates)[1:]], "eba.drop_ratio", "full")
+    assert set(table["value"]) == {0.5, PARAMS["recipes"]["scratch"]["eba"]["drop_ratio"]}
 
 
 def test_every_number_of_seeds_and_every_corpus_has_a_curve_of_its_own(tmp_path):

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
+from iebaker.config.declarations import resolve
 from iebaker.config.files import dotted
 from iebaker.errors import IebakerError
 from iebaker.metrics.elimination import ELIMINATION
@@ -122,6 +123,15 @@ def _fixed(data: Mapping[str, Any], free: set[str]) -> dict[str, Any]:
     return {key: value for key, value in _params(data).items() if key not in free}
 
 
+def _value(data: Mapping[str, Any], parameter: str, corpus: str, variant: str) -> Any:
+    """Of the parameter; where it is null, what the recipe or the corpus says."""
+    value = _params(data)[parameter]
+    if value is None:
+        for config in resolve(data["params"]["params.yaml"]["data"], corpus, variant):
+            value = dotted(config.model_dump()).get(parameter, value)
+    return value
+
+
 def _rows(data: Mapping[str, Any], parameter: str, variant: str) -> Iterator[dict[str, Any]]:
     params = _params(data)
     for file, content in data["metrics"].items():
@@ -135,7 +145,11 @@ def _rows(data: Mapping[str, Any], parameter: str, variant: str) -> Iterator[dic
                 continue
             for split, values in splits.items():
                 row = {"corpus": path.parent.name, "benchmark": benchmark, "split": split, "parameter": parameter}
-                row |= {"value": params[parameter], "scheme": params[SCHEME], "seeds": len(params["seeds"])}
+                row |= {
+                    "value": _value(data, parameter, path.parent.name, variant),
+                    "scheme": params[SCHEME],
+                    "seeds": len(params["seeds"]),
+                }
                 row |= {key: values["plain"].get(key) for key in MR}  # DVC shows no nulls
                 row |= {"sar_mR": values["sar"]["mR"], "sar_transductive": values["sar"]["transductive"]}
                 yield row | dropped
