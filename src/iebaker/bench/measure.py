@@ -1,9 +1,10 @@
 """Timing and memory of one piece of work, and what a benchmark says of it.
 
-Times are CPU seconds of one thread, the least of several alternating runs: what others do on the machine then weighs
-little, and ratios hold for any number of cores that both sides use equally well.
+Times are CPU seconds of one thread, unless a row says otherwise, the least of several alternating runs: what others do on
+the machine then weighs little, and ratios hold for any number of cores that both sides use equally well.
 """
 
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -49,6 +50,16 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     start = time.process_time()
     work()
     return time.process_time() - start
+
+
+def clock_seconds(work: Callable[[], object]) -> float:
+    """Seconds by the clock of one run with all cores."""
+    import torch
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 def least_seconds(repeats: int, **works: Callable[[], object]) -> dict[str, float]:

@@ -1,14 +1,12 @@
 """Local similarities of whole test sets: the published formulation, ours, and the matrix product that remains."""
 
-import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 from iebaker.bench import naive
-from iebaker.bench.measure import Measurement, cpu_seconds, in_child, least_seconds
+from iebaker.bench.measure import Measurement, clock_seconds, cpu_seconds, in_child, least_seconds
 from iebaker.errors import IebakerError
 from iebaker.method.similarity import STRIPS, Precision, write_local_similarity
 
@@ -97,17 +95,10 @@ def _ours(size: tuple[int, int], precision: Precision, texts: int) -> float:
 def _ours_by_the_clock(precision: Precision) -> float:
     text, image, padding = draw(*RSICD)
     out = np.zeros(RSICD, np.float32)
-    return _clock(lambda: write_local_similarity(out, text, image, padding, precision))
+    return clock_seconds(lambda: write_local_similarity(out, text, image, padding, precision))
 
 
 def _naive_by_the_clock() -> float:
     text, image = (torch.randn(*shape, WIDTH) for shape in zip(LARGE, (LENGTH, PATCHES), strict=True))
-    return _clock(lambda: naive.local_similarity(text, image)) * RSICD[0] * RSICD[1] / LARGE[0] / LARGE[1]
-
-
-def _clock(work: Callable[[], object]) -> float:
-    """Seconds that a run takes with all cores."""
-    torch.set_num_threads(os.cpu_count() or 1)
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    seconds = clock_seconds(lambda: naive.local_similarity(text, image))
+    return seconds * RSICD[0] * RSICD[1] / LARGE[0] / LARGE[1]

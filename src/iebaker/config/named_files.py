@@ -1,7 +1,7 @@
 """Files of the user that params.yaml names: what they hold now decides what has to run again."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from iebaker.config.params import KeywordsParams, ModelParams
@@ -30,7 +30,7 @@ def _files(params: ModelParams) -> Iterator[Path]:
         yield Path(params.pretrained)
 
 
-def _digests(files: Iterator[Path] | list[Path]) -> dict[str, str]:
+def _digests(files: Iterable[Path]) -> dict[str, str]:
     found = {}
     for file in files:
         if file.is_file():
