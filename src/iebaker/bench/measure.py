@@ -1,7 +1,7 @@
 """Timing and memory of one piece of work, and what a benchmark says of it.
 
-Times are CPU seconds of one thread, unless a row says otherwise, the least of several alternating runs: what others do on
-the machine then weighs little, and ratios hold for any number of cores that both sides use equally well.
+Times are CPU seconds of one thread, unless a row says otherwise, the least of several alternating runs: what others do
+on the machine then weighs little, and ratios hold for any number of cores that both sides use equally well.
 """
 
 import os
