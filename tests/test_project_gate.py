@@ -25,12 +25,13 @@ AUDIT = {
     "benchmarks": {"synthetic": {"near_duplicates": {"train": {"pairs": 9}, "train-test": {"pairs": 5}}}},
     "corpora": {"synthetic": {"synthetic": {"dropped_images": 9}}},
 }
+NAME = {"cmd": "mkdir -p data/files && echo [] > data/files/list.json", "outs": ["data/files"], "always_changed": True}
 STAGE = {
     "matrix": {"corpus": "${corpora}", "variant": "${variants}"},
     "cmd": "mkdir -p data/evaluation/${item.corpus} reports/metrics/${item.corpus}; "
     "cp -r made data/evaluation/${item.corpus}/${item.variant}; "
     "cp made.json reports/metrics/${item.corpus}/${item.variant}.json",
-    "deps": ["made", "made.json"],
+    "deps": ["made", "made.json", "data/files/list.json"],
     "params": ["seeds"],
     "outs": ["data/evaluation/${item.corpus}/${item.variant}"],
     "metrics": [{"reports/metrics/${item.corpus}/${item.variant}.json": {"cache": False}}],
@@ -62,7 +63,7 @@ def make(project: TinyPipeline, lose: int = 0, moved: float = 0.0, seeds: int = 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory) -> TinyPipeline:
     project = TinyPipeline(tmp_path_factory.mktemp("gate") / "project", ["full"])
-    project.write("dvc.yaml", yaml.safe_dump({"stages": {"rerank": STAGE}}))
+    project.write("dvc.yaml", yaml.safe_dump({"stages": {"identify": NAME, "rerank": STAGE}}))
     project.write("reports/audit.json", json.dumps(AUDIT))
     make(project)
     project.dvc("repro", "-q")

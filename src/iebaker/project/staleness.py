@@ -52,12 +52,16 @@ def _reasons(stage: "Stage", outs: dict[str, "Output"]) -> Iterator[str]:
             if outs[dep.fs_path].hash_info != dep.hash_info:
                 yield f"{dep} made again since"
         else:
-            within = [out for path, out in outs.items() if path.startswith(f"{dep.fs_path}{dep.fs.sep}")]
-            if all(out.exists for out in within):
+            touching = [out for path, out in outs.items() if _one_within_the_other(path, dep.fs_path, dep.fs.sep)]
+            if all(out.exists for out in touching):
                 yield from _differences(dep)
     for out in stage.outs:
         if out.exists:
             yield from _differences(out)
+
+
+def _one_within_the_other(one: str, other: str, separator: str) -> bool:
+    return one.startswith(f"{other}{separator}") or other.startswith(f"{one}{separator}")
 
 
 def _differences(path: "Output") -> Iterator[str]:
