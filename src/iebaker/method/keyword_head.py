@@ -4,6 +4,7 @@ method: KER 3; after the interaction encoder of IRRA (Jiang and Ye, CVPR 2023).
 """
 
 from collections import OrderedDict
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -53,10 +54,13 @@ class KeywordHead(nn.Module):
             padding: (B, L) bool, True at tokens that nothing attends to; None attends to all, as published, and then
                 the result depends on how many columns of padding there are.
         """
-        seen = self._attend_to_image(masked_text_tokens, image_tokens, None)
-        informed: Tensor = self.ln_post(
-            self.cross_modal_transformer(seen, attn_mask=self._mask(padding, seen.shape[1]))
-        )
+        image = self.ln_pre_i(image_tokens)
+        seen = self.cross_attn(self.ln_pre_t(masked_text_tokens), image, image, need_weights=False)[0]
+        mask = None
+        if padding is not None:
+            hidden = torch.zeros(padding.shape, device=padding.device).masked_fill(padding, float("-inf"))
+            mask = hidden.repeat_interleave(self.heads, dim=0)[:, None, :].expand(-1, seen.shape[1], -1)
+        informed: Tensor = self.ln_post(self.cross_modal_transformer(seen, attn_mask=mask))
         return informed
 
     def forward(
@@ -67,7 +71,10 @@ class KeywordHead(nn.Module):
         padding: Tensor | None = None,
         image_of: Tensor | None = None,
     ) -> Tensor:
-        """Scores of the vocabulary at masked positions, as from `fuse`; the last block computes nothing else.
+        """Scores of the vocabulary at masked positions, as from `fuse`, without what they do not depend on.
+
+        Padding is left out, the last block computes masked positions alone, and an image that several captions share
+        is projected once.
 
         Args:
             masked_text_tokens: (B, L, d), the masked captions' projected tokens.
@@ -79,43 +86,19 @@ class KeywordHead(nn.Module):
         Returns:
             (n, V), the n masked positions in row-major order; n may be 0.
         """
-        tokens = self._attend_to_image(masked_text_tokens, image_tokens, image_of)
-        counts = masked.sum(1)
-        columns = torch.argsort(masked.int(), dim=1, descending=True, stable=True)[:, : max(int(counts.max()), 1)]
+        seen = None if padding is None else ~padding
+        at = torch.ones_like(masked) if seen is None else seen | masked
+        images = _keys_and_values(self.cross_attn, self.ln_pre_i(image_tokens))
+        images = images if image_of is None else images.index_select(0, image_of)
+        words = Words(_attend(self.cross_attn, Words(self.ln_pre_t(masked_text_tokens[at]), at), images), at)
         blocks = list(self.cross_modal_transformer.resblocks)
         for block in blocks[:-1]:
-            tokens = block(tokens, attn_mask=self._mask(padding, tokens.shape[1]))
-        wanted = tokens.gather(1, columns[..., None].expand(-1, -1, tokens.shape[2]))
+            words = Words(_block(block, words, words, seen), at)
+        wanted = words.values[masked[at]]
         for block in blocks[-1:]:
-            normed = block.ln_1(tokens)
-            mask = self._mask(padding, columns.shape[1])
-            wanted = wanted + block.ls_1(block.attention(block.ln_1(wanted), normed, normed, attn_mask=mask))
-            wanted = wanted + block.ls_2(block.mlp(block.ln_2(wanted)))
-        there = torch.arange(columns.shape[1], device=masked.device) < counts[:, None]
-        scores: Tensor = self.mlm_head(self.ln_post(wanted[there]))
+            wanted = _block(block, Words(wanted, _leftmost(masked)), words, seen)
+        scores: Tensor = self.mlm_head(self.ln_post(wanted))
         return scores
-
-    def _attend_to_image(self, text_tokens: Tensor, image_tokens: Tensor, image_of: Tensor | None) -> Tensor:
-        """`cross_attn` of (B, L, d) tokens to their images, whose keys and values are computed once an image."""
-        attention = self.cross_attn
-        width = attention.embed_dim
-        query_weight, image_weight = torch.split(attention.in_proj_weight, [width, 2 * width])
-        query_bias, image_bias = torch.split(attention.in_proj_bias, [width, 2 * width])
-        queries = F.linear(self.ln_pre_t(text_tokens), query_weight, query_bias)
-        projected = F.linear(self.ln_pre_i(image_tokens), image_weight, image_bias)
-        if image_of is not None:
-            projected = projected.index_select(0, image_of)
-        parts = (queries, *projected.chunk(2, dim=-1))
-        query, key, value = (part.reshape(*part.shape[:2], self.heads, -1).transpose(1, 2) for part in parts)
-        seen: Tensor = attention.out_proj(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
-        return seen
-
-    def _mask(self, padding: Tensor | None, queries: int) -> Tensor | None:
-        """(B * heads, queries, L), added to the attention's logits: minus infinity in the columns of padding."""
-        if padding is None:
-            return None
-        columns = torch.zeros(padding.shape, device=padding.device).masked_fill(padding, float("-inf"))
-        return columns.repeat_interleave(self.heads, dim=0)[:, None, :].expand(-1, queries, -1)
 
     def _initialise(self, width: int, layers: int) -> None:
         """CLIP's initialisation of its text transformer (Radford et al., 2021)."""
@@ -130,3 +113,54 @@ class KeywordHead(nn.Module):
             nn.init.normal_(block.mlp.c_proj.weight, std=residual)
         nn.init.normal_(self.mlm_head.get_parameter("dense.weight"), std=hidden)
         nn.init.normal_(self.mlm_head.get_parameter("fc.weight"), std=residual)
+
+
+class Words(NamedTuple):
+    """Words of B captions, without padding between them.
+
+    Attributes:
+        values: (n, d), caption by caption.
+        at: (B, L) bool, True at the n places where they stand.
+    """
+
+    values: Tensor
+    at: Tensor
+
+    def spread(self) -> Tensor:
+        """(B, L, d), 0 where no word stands."""
+        whole = self.values.new_zeros(*self.at.shape, self.values.shape[1])
+        whole[self.at] = self.values
+        return whole
+
+
+def _block(block: Any, queries: Words, words: Words, seen: Tensor | None) -> Tensor:
+    """(n, d): the queries after a block of open_clip's Transformer, in which they attend to the words `seen`."""
+    memory = Words(_keys_and_values(block.attn, block.ln_1(words.values)), words.at).spread()
+    normed = queries._replace(values=block.ln_1(queries.values))
+    values = queries.values + block.ls_1(_attend(block.attn, normed, memory, seen))
+    informed: Tensor = values + block.ls_2(block.mlp(block.ln_2(values)))
+    return informed
+
+
+def _attend(attention: nn.MultiheadAttention, queries: Words, memory: Tensor, seen: Tensor | None = None) -> Tensor:
+    """(n, d): each query over its caption's keys and values (B, M, 2d), of which (B, M) bool are `seen`; None: all."""
+    width = attention.embed_dim
+    projected = F.linear(queries.values, attention.in_proj_weight[:width], attention.in_proj_bias[:width])
+    parts = (Words(projected, queries.at).spread(), *memory.chunk(2, dim=-1))
+    query, key, value = (part.reshape(*part.shape[:2], attention.num_heads, -1).transpose(1, 2) for part in parts)
+    mask = None if seen is None else seen[:, None, None, :]
+    attended = F.scaled_dot_product_attention(query, key, value, mask).transpose(1, 2)[queries.at].flatten(1)
+    found: Tensor = attention.out_proj(attended)
+    return found
+
+
+def _keys_and_values(attention: nn.MultiheadAttention, tokens: Tensor) -> Tensor:
+    """(..., 2d) of tokens (..., d)."""
+    width = attention.embed_dim
+    return F.linear(tokens, attention.in_proj_weight[width:], attention.in_proj_bias[width:])
+
+
+def _leftmost(at: Tensor) -> Tensor:
+    """(B, M) bool with as many words in each row as (B, L), without gaps; M is that of the longest, at least 1."""
+    counts = at.sum(1, keepdim=True)
+    return torch.arange(max(int(counts.max()), 1), device=at.device) < counts
