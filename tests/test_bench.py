@@ -50,7 +50,7 @@ def test_the_readmes_sentence_is_of_the_file():
 
 
 def test_what_is_written_says_what_it_ran_on_and_on_no_ones_machine(tmp_path, monkeypatch):
-    row = Measurement("work", ours=2.0, naive=9.0, bound=1.0, ours_peak=3 * 10**9)
+    row = Measurement("work", ours=2.0, naive=9.0, bound=1.0, ours_peak=3 * 10**9, note="half of it")
     lines = []
 
     def rows():
@@ -59,12 +59,21 @@ def test_what_is_written_says_what_it_ran_on_and_on_no_ones_machine(tmp_path, mo
 
     monkeypatch.setattr("iebaker.bench.similarity.rows", rows)
     run.run(["similarity"], tmp_path / "benchmark.json", tmp_path, lines.append, None)
-    assert lines[-1] == "| work | 2 | 9 |  | 1 | 4.50 |  | 0.50 | 3.00 |  |"
+    assert lines[-2:] == ["| work | 2 | 9 |  | 1 | 4.50 |  | 0.50 | 3.00 |  |", "work: half of it"]
     written = json.loads((tmp_path / "benchmark.json").read_text())["similarity"]
     assert Measurement(**written["rows"][0]) == row
     assert written["hardware"].keys() == {
         "processor", "instructions", "cores", "memory_gb", "torch", "accelerator"
     }  # fmt: skip
+
+
+def test_what_is_not_there_is_said_and_leaves_what_was_measured_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setattr("iebaker.bench.accelerator.rows", lambda: iter([]))
+    lines, file = [], tmp_path / "benchmark.json"
+    file.write_text('{"accelerator": {"rows": []}}')
+    run.run(["accelerator"], file, tmp_path, lines.append, None)
+    assert lines[-1] == "accelerator: not measured, there is none here"
+    assert json.loads(file.read_text()) == {"accelerator": {"rows": []}}
 
 
 def test_an_unknown_subject_is_refused(tmp_path):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from training_fixtures import TRANSFORMER
 
-from iebaker.bench import naive, step
+from iebaker.bench import accelerator, naive, step
 from iebaker.method.keyword_head import KeywordHead
 from iebaker.model import factory
 
@@ -29,3 +29,14 @@ def test_all_works_run_and_the_published_formulation_is_the_same_objective():
     masked = step.MaskedCaptions(pairs.masked.token_ids, pairs.masked.masked, pairs.texts[pairs.masked.masked], of=12)
     found = task(step.Batch(pairs.images, pairs.texts, masked, seed=0))["loss"]
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_an_accelerator_is_measured_where_there_is_one(monkeypatch):
+    [row] = accelerator.rows(step.PROCESSOR, batches=(4,), steps=1, **TRANSFORMER["model"])
+    assert row.ours > 0 and row.plain > 0 and row.bound > 0
+    rate = float(row.note.split(" pairs a second")[0])
+    hours = float(row.note.split(" ")[-2])
+    assert rate == pytest.approx(4 / row.ours, abs=1)
+    assert hours == pytest.approx(7 * 191_125 * row.ours / 4 / 3600, rel=0.1)  # RSICD, RSITMD and NWPU, seven epochs
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert list(accelerator.rows()) == []

@@ -32,7 +32,7 @@ class Measurement:
         bound: of the work that cannot be avoided.
         ours_peak: bytes of a process that does only this, libraries and inputs included.
         naive_peak: the same of the published formulation.
-        note: what was timed on a part and scaled up.
+        note: what else there is to know: what was timed on a part and scaled up, what could not be measured.
     """
 
     name: str

@@ -17,7 +17,7 @@ from iebaker.bench import growth
 from iebaker.bench.measure import Measurement
 from iebaker.errors import IebakerError
 
-SUBJECTS = ("similarity", "step", "reranking", "growth")
+SUBJECTS = ("similarity", "step", "reranking", "accelerator", "growth")
 COLUMNS = (
     "",
     "ours s",
@@ -51,19 +51,26 @@ def run(subjects: Sequence[str], out: Path, figures: Path, say: Callable[[str], 
     found: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
     for line in (COLUMNS, ("---",) * len(COLUMNS)):
         say(as_line(line))
+    notes = []
     for subject in subjects:
         options = {"largest": largest} if subject == "growth" and largest else {}
         rows = list[Measurement]()
         for row in import_module(f"iebaker.bench.{subject}").rows(**options):
             rows.append(row)
             say(as_line(cells(row)))
+            notes += [f"{row.name}: {row.note}"] if row.note else []
+        if not rows:
+            notes.append(f"{subject}: not measured, there is none here")
+            continue
         found[subject] = {"hardware": hardware(), "rows": [asdict(row) for row in rows]}
         ordered = {name: found[name] for name in SUBJECTS if name in found}
         write_text(out, json.dumps(ordered, indent=1, allow_nan=False) + "\n")
         if subject == "growth":
             growth.draw(rows, figures / "growth.svg")
             for stage, points in growth.series(rows).items():
-                say(f"{stage}: seconds grow with N^{growth.exponents(points):.2f}")
+                notes.append(f"{stage}: seconds grow with N^{growth.exponents(points):.2f}")
+    for note in notes:
+        say(note)
 
 
 def as_line(cells: Iterable[str]) -> str:

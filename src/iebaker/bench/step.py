@@ -26,6 +26,7 @@ from iebaker.training.gradients import backward
 BATCH, LARGE = 32, 100  # pairs: a small batch, and the published one
 LENGTH_GROUPS = 4  # of ours: the fewest that save most of the padding
 SHORTEST, LONGEST, KEYWORDS = 9, 30, 3  # tokens of a caption, and those of its keywords
+PROCESSOR = torch.device("cpu")
 CLASSES = 800  # keywords of the three merged training sets
 START, END, MASK, VOCABULARY = 49406, 49407, 49405, 49408
 
@@ -36,6 +37,11 @@ class Pairs(NamedTuple):
     images: Tensor
     texts: Tensor
     masked: MaskedBatch
+
+    def to(self, device: torch.device) -> "Pairs":
+        """The same, there."""
+        masked = MaskedBatch(*(values.to(device) for values in self.masked))
+        return Pairs(self.images.to(device), self.texts.to(device), masked)
 
 
 def rows() -> Iterator[Measurement]:
@@ -80,14 +86,16 @@ def draw(count: int, side: int, context: int) -> Pairs:
     return Pairs(images, texts, MaskedBatch(texts.masked_fill(masked, MASK), masked, classes))
 
 
-def works(config: TrainingConfig, count: int, *names: str) -> dict[str, Callable[[], Tensor]]:
-    """What is compared, each with its own model: one step of each on `count` pairs."""
+def works(
+    config: TrainingConfig, count: int, *names: str, device: torch.device = PROCESSOR
+) -> dict[str, Callable[[], Tensor]]:
+    """What is compared, each with its own model: one step of each on `count` pairs; naive on a processor alone."""
     found = {}
     for name in names:
         torch.manual_seed(0)
-        model = factory.create(config.model).train()
+        model = factory.create(config.model).to(device).train()
         model.read(tokens=name in ("ours", "chunks", "naive"), trim=name != "naive")
-        pairs = draw(count, model.preprocess.size, model.tokenizer.context_length)
+        pairs = draw(count, model.preprocess.size, model.tokenizer.context_length).to(device)
         work = {"ours": _ours, "chunks": _chunks, "naive": _naive, "plain": _plain, "bound": _towers}[name]
         found[name] = work(config, model, pairs)
     return found
@@ -99,12 +107,13 @@ def _chunks(config: TrainingConfig, model: RetrievalModel, pairs: Pairs) -> Call
 
 
 def _ours(config: TrainingConfig, model: RetrievalModel, pairs: Pairs, chunk_size: int = 0) -> Callable[[], Tensor]:
-    head = KeywordHead(model.embed_dim, CLASSES, cast(KerParams, config.ker).layers)
+    device = model.image.device
+    head = KeywordHead(model.embed_dim, CLASSES, cast(KerParams, config.ker).layers).to(device)
     task = RetrievalTask(config, model, Elimination(config.eba, 1000), head)
     model.text.length_groups = config.train.length_groups
     masked = MaskedCaptions(model.text.inputs(pairs.masked.token_ids), *pairs.masked[1:], of=len(pairs.masked.classes))
     batch = Batch(pairs.images, model.text.inputs(pairs.texts), masked, seed=0)
-    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    scaler = torch.amp.GradScaler(device.type, enabled=False)
     return _stepping(lambda: backward(task, batch, chunk_size, scaler)["loss"], model, head)
 
 
@@ -115,27 +124,36 @@ def _naive(config: TrainingConfig, model: RetrievalModel, pairs: Pairs) -> Calla
     return _stepping(lambda: _backward(naive.step_loss(model, head, *inputs)), model, head)
 
 
-def _plain(_config: TrainingConfig, model: RetrievalModel, pairs: Pairs) -> Callable[[], Tensor]:
-    texts, own = model.text.inputs(pairs.texts), torch.arange(len(pairs.images))
+def _plain(config: TrainingConfig, model: RetrievalModel, pairs: Pairs) -> Callable[[], Tensor]:
+    texts, own = model.text.inputs(pairs.texts), torch.arange(len(pairs.images), device=model.image.device)
 
     def loss() -> Tensor:
-        image, text = model.image(pairs.images).pooled, model.text(texts).pooled
-        cosines = 20 * F.normalize(text, dim=-1) @ F.normalize(image, dim=-1).T
-        return _backward(F.cross_entropy(cosines, own) + F.cross_entropy(cosines.T, own))
+        with _autocast(config, model):
+            image, text = model.image(pairs.images).pooled, model.text(texts).pooled
+            cosines = 20 * F.normalize(text, dim=-1) @ F.normalize(image, dim=-1).T
+            found = F.cross_entropy(cosines, own) + F.cross_entropy(cosines.T, own)
+        return _backward(found)
 
     return _stepping(loss, model)
 
 
-def _towers(_config: TrainingConfig, model: RetrievalModel, pairs: Pairs) -> Callable[[], Tensor]:
+def _towers(config: TrainingConfig, model: RetrievalModel, pairs: Pairs) -> Callable[[], Tensor]:
     """Forward and backward, no optimiser."""
     texts = model.text.inputs(pairs.texts)
 
     def step() -> Tensor:
-        loss = _backward(model.image(pairs.images).pooled.sum() + model.text(texts).pooled.sum())
+        with _autocast(config, model):
+            found = model.image(pairs.images).pooled.sum() + model.text(texts).pooled.sum()
+        loss = _backward(found)
         model.zero_grad()
         return loss
 
     return step
+
+
+def _autocast(config: TrainingConfig, model: RetrievalModel) -> torch.autocast:
+    precision = getattr(torch, config.train.precision)
+    return torch.autocast(model.image.device.type, precision, enabled=precision != torch.float32)
 
 
 def _backward(loss: Tensor) -> Tensor:
