@@ -72,7 +72,7 @@ def test_what_is_not_there_is_said_and_leaves_what_was_measured_elsewhere(tmp_pa
     lines, file = [], tmp_path / "benchmark.json"
     file.write_text('{"accelerator": {"rows": []}}')
     run.run(["accelerator"], file, tmp_path, lines.append, None)
-    assert lines[-1] == "accelerator: not measured, there is none here"
+    assert lines[-1] == "accelerator: nothing here to measure"
     assert json.loads(file.read_text()) == {"accelerator": {"rows": []}}
 
 

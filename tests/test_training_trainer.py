@@ -6,6 +6,7 @@ import torch
 from training_fixtures import make_trainer
 
 from iebaker.errors import IebakerError
+from iebaker.training.gradients import backward
 
 
 def test_streams_are_independent(corpus):
@@ -19,7 +20,31 @@ def test_streams_are_independent(corpus):
         assert stream.bit_generator.state == with_ker.streams[name].bit_generator.state, name
 
 
-def test_bfloat16_trains(corpus):
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_has_the_loss_and_gradients_of_float32(corpus, precision):
+    found = []
+    for name in ("float32", precision):
+        trainer = make_trainer(corpus, train={"precision": name})
+        if trainer.scaler.is_enabled():
+            # the scale that a training starts with overflows here, and such steps are left out
+            trainer.scaler = torch.amp.GradScaler("cpu", init_scale=128.0)
+        [batch] = trainer.feed.batches([next(iter(trainer.feed.epoch()))])
+        loss = backward(trainer.task.train(), batch, 0, trainer.scaler)["loss"]
+        trainer.scaler.unscale_(trainer.optimiser)
+        gradients = [values.grad.flatten() for values in trainer.task.parameters() if values.grad is not None]
+        found.append((loss.item(), torch.cat(gradients)))
+        assert trainer.scaler.is_enabled() is (name == "float16")
+    (expected, wanted), (loss, gradient) = found
+    assert loss == pytest.approx(expected, rel=0.01)
+    assert torch.cosine_similarity(gradient, wanted, dim=0) > 0.99
+    trainer.scaler.update()
+    before = gradient.new_tensor([values.sum() for values in trainer.task.parameters()])
+    trainer.run_epoch()
+    assert (gradient.new_tensor([values.sum() for values in trainer.task.parameters()]) != before).any()
+    assert all(values.isfinite().all() for values in trainer.task.parameters())
+
+
+def test_local_similarity_in_bfloat16_trains(corpus):
     trainer = make_trainer(corpus, train={"precision": "bfloat16"}, local={"precision": "bfloat16"})
     assert np.isfinite(trainer.run_epoch()["loss"])
 

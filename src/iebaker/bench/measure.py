@@ -26,11 +26,11 @@ class Measurement:
 
     Attributes:
         name: what was done, and its size.
-        ours: CPU seconds of this code.
+        ours: CPU seconds of this code; by the clock where `name` says so.
         naive: of the published formulation.
         plain: of the obvious formulation, or of this code as it was before.
         bound: of the work that cannot be avoided.
-        ours_peak: bytes of a process that does only this, libraries and inputs included.
+        ours_peak: bytes of a process that does only this, libraries and inputs included; of an accelerator its own.
         naive_peak: the same of the published formulation.
         note: what else there is to know: what was timed on a part and scaled up, what could not be measured.
     """

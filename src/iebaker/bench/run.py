@@ -60,7 +60,7 @@ def run(subjects: Sequence[str], out: Path, figures: Path, say: Callable[[str], 
             say(as_line(cells(row)))
             notes += [f"{row.name}: {row.note}"] if row.note else []
         if not rows:
-            notes.append(f"{subject}: not measured, there is none here")
+            notes.append(f"{subject}: nothing here to measure")
             continue
         found[subject] = {"hardware": hardware(), "rows": [asdict(row) for row in rows]}
         ordered = {name: found[name] for name in SUBJECTS if name in found}
