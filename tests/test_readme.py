@@ -110,6 +110,7 @@ SWEEPS = {
     "weak_rate": "### Over shares of weak captions",
     "rsicd_drop_ratio": "### RSICD over drop ratios",
     "rsicd_start_epoch": "### RSICD over start epochs",
+    "rsicd_keyword_weight": "### RSICD over keyword weights",
 }
 SWEPT = {
     "validation mR": ("val", "mR"),
