@@ -76,6 +76,18 @@ def test_what_is_not_there_is_said_and_leaves_what_was_measured_elsewhere(tmp_pa
     assert json.loads(file.read_text()) == {"accelerator": {"rows": []}}
 
 
+def test_a_growth_table_that_goes_further_stays(tmp_path, monkeypatch):
+    found = [Measurement(f"export, {5 * size} x {size}", ours=size, ours_peak=size) for size in (100, 200, 400)]
+    monkeypatch.setattr(growth, "rows", lambda largest=200: iter([row for row in found if row.ours <= largest]))
+    file, figure, lines = tmp_path / "benchmark.json", tmp_path / "growth.svg", []
+    for largest in (None, 400, None):
+        run.run(["growth"], file, tmp_path, lines.append, largest)
+        if largest:
+            kept = file.read_bytes(), figure.read_bytes()
+    assert (file.read_bytes(), figure.read_bytes()) == kept and "keeps its table" in lines[-1]
+    assert len(json.loads(kept[0])["growth"]["rows"]) == 3
+
+
 def test_an_unknown_subject_is_refused(tmp_path):
     with pytest.raises(ValueError, match="speed is no benchmark; choose from similarity"):
         run.run(["speed"], tmp_path / "benchmark.json", tmp_path, print, None)
@@ -105,13 +117,14 @@ def test_the_naive_formulation_computes_the_same():
 
 def test_growth_finds_exponents_and_draws(tmp_path):
     found = [
-        Measurement(f"{stage}, {5 * size} x {size}", ours=3 * size**power, ours_peak=1000 * size)
+        Measurement(f"{stage}, {5 * size} x {size}", ours=3 * size**power, ours_peak=10**9 + int(size ** (3 - power)))
         for stage, power in (("prepare", 1.0), ("rerank", 2.0))
         for size in (100, 200, 400, 800)
     ]
     series = growth.series(found)
-    assert growth.exponents(series["prepare"]) == pytest.approx(1)
-    assert growth.exponents(series["rerank"]) == pytest.approx(2)
+    assert growth.exponents(series["prepare"]) == pytest.approx((1, 2))
+    assert growth.exponents(series["rerank"]) == pytest.approx((2, 1))
+    assert growth.exponents(series["rerank"][:2]) == pytest.approx((2, 0))
     for name in ("one.svg", "two.svg"):
         growth.draw(found, tmp_path / name)
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()

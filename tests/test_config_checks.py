@@ -141,6 +141,14 @@ def test_what_cannot_fit_this_machine(key, value, message, monkeypatch):
         machine.check_machine(with_value(key, value))
 
 
+def test_processes_are_not_all_put_on_one_accelerator(monkeypatch):
+    monkeypatch.setattr(machine, "device_problem", lambda device: "")
+    params = with_value("train", PARAMS["train"] | {"device": "cuda:1", "processes": 2})
+    with pytest.raises(IebakerError, match="train.processes=2: all of them on train.device='cuda:1'.*device=cuda$"):
+        machine.check_machine(params)
+    machine.check_machine(with_value("train.device", "cuda:1"))
+
+
 def test_a_reference_bank_is_memory(monkeypatch):
     params = with_value("eba", PARAMS["eba"] | {"bank": "reference", "bank_size": 10**9})
     monkeypatch.setattr(machine, "total_memory", lambda: 2**31)

@@ -19,9 +19,10 @@ from iebaker.training import fit as training
 from iebaker.training.checkpoint import Checkpoint
 
 
-def test_two_processes_are_the_same_training_as_one(corpus, prepared, tmp_path, monkeypatch):
-    """Steps: losses, decisions, gradients. Epochs: thresholds and dropped pairs, from a checkpoint of one process."""
-    one, resume = tmp_path / "one", tmp_path / "resume"
+def test_two_processes_are_the_same_training_as_one(corpus, prepared, tmp_path, monkeypatch, capsys):
+    """Steps: losses, decisions, gradients. Epochs: thresholds and dropped pairs, from a checkpoint of one process, and
+    of one from a checkpoint of two."""
+    one, two, again, resume = (tmp_path / name for name in ("one", "two", "again", "resume"))
     # two processes go on from the checkpoint after the first epoch, as the one does
     save = Checkpoint.save
     monkeypatch.setattr(Checkpoint, "save", lambda *of: save(*of) or resume.exists() or copytree(of[0].folder, resume))
@@ -30,7 +31,10 @@ def test_two_processes_are_the_same_training_as_one(corpus, prepared, tmp_path, 
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     folders = [str(prepared), str(prepared.parent / "corpora/tiny"), str(tmp_path)]
     done = run(*launcher, str(ROOT / "tests/training_processes.py"), *folders, cwd=tmp_path)
-    assert done.stdout.count("resuming after epoch 1 of 2") == 1
+    assert done.stdout.count("resuming after epoch 1 of 3") == 1
+    capsys.readouterr()
+    training.fit(config(**settings(1)), corpus, 0, again, tmp_path / "resume_of_two")
+    assert "resuming after epoch 2 of 3" in "".join(capsys.readouterr())
 
     _, expected = steps(corpus, 1, 0)
     assert expected["1 dropped_global"].any() and expected["1 dropped_local"].any()
@@ -41,9 +45,14 @@ def test_two_processes_are_the_same_training_as_one(corpus, prepared, tmp_path, 
             largest = max(1.0, values.abs().max().item()) if values.is_floating_point() else 0.0
             torch.testing.assert_close(found[name], values, rtol=1e-5, atol=1e-5 * largest, msg=name)
 
-    two = tmp_path / "two"
-    assert {path.name for path in two.iterdir()} == {path.name for path in one.iterdir()}
-    histories = [json.loads((folder / "history.json").read_text()) for folder in (one, two)]
+    for folder in (two, again):
+        assert_same(folder, one)
+
+
+def assert_same(folder, expected):
+    """Of two trainings, up to rounding."""
+    assert {path.name for path in folder.iterdir()} == {path.name for path in expected.iterdir()}
+    histories = [json.loads((of / "history.json").read_text()) for of in (folder, expected)]
     for left, right in zip(*histories, strict=True):
         assert left["loss"] == pytest.approx(right["loss"], rel=1e-5)
         for name, audit in left["elimination"].items():
@@ -51,10 +60,10 @@ def test_two_processes_are_the_same_training_as_one(corpus, prepared, tmp_path, 
             assert (audit["threshold"] or 0.0) == pytest.approx(other["threshold"] or 0.0, rel=1e-5)
             assert audit["dropped"] == other["dropped"]
     assert all(audit["dropped"] for audit in histories[1][1]["elimination"].values())
-    seen = [pd.read_parquet(folder / "last_epoch.parquet") for folder in (one, two)]
+    seen = [pd.read_parquet(of / "last_epoch.parquet") for of in (folder, expected)]
     for name in ("image_id", "caption", "dropped_global", "dropped_local"):
         assert seen[0][name].equals(seen[1][name]) and seen[0]["dropped_global"].any()
-    weights = [factory.load(folder).state_dict() for folder in (one, two)]
+    weights = [factory.load(of).state_dict() for of in (folder, expected)]
     for name, values in weights[0].items():
         torch.testing.assert_close(weights[1][name], values, rtol=1e-5, atol=1e-5, msg=name)
 

@@ -14,7 +14,7 @@ from iebaker.config.params import BenchmarkParams
 from iebaker.metrics.summary import SplitMetrics
 from iebaker.report.style import figure, line_style, panels
 
-SIZES = (313, 625, 1250, 2500, 5000, 10000)  # images
+SIZES = (313, 625, 1250, 2500, 5000, 10000)  # images, each twice as many
 LARGEST = 1250  # what minutes allow
 CAPTIONS, LENGTH, PATCHES, WIDTH = 5, 16, 49, 64
 PIXELS = 256
@@ -37,10 +37,23 @@ def series(found: list[Measurement]) -> dict[str, np.ndarray]:
     return {stage: np.array(values) for stage, values in points.items()}
 
 
-def exponents(points: np.ndarray) -> float:
-    """The power of the number of images that seconds grow with, over the largest three sizes."""
-    images, seconds = np.log(points[-3:, 0]), np.log(points[-3:, 1])
-    return float(np.polyfit(images, seconds, 1)[0])
+def exponents(points: np.ndarray) -> tuple[float, float]:
+    """The powers of the number of images that seconds and bytes grow with, over the largest three sizes.
+
+    Of bytes, it is that of what each size adds to the one before, in which a process's libraries have no part; 0 where
+    one adds nothing.
+    """
+    images, seconds, held = points[-3:].T
+    added = np.diff(held)
+    growing = len(added) == 2 and min(added) > 0
+    memory = np.log(added[1] / added[0]) / np.log(images[2] / images[1]) if growing else 0.0
+    return float(np.polyfit(np.log(images), np.log(seconds), 1)[0]), float(memory)
+
+
+def said_of(found: list[Measurement]) -> list[str]:
+    """A line a stage: its exponents."""
+    fits = [(stage, *exponents(points)) for stage, points in series(found).items()]
+    return [f"{stage}: seconds grow with N^{time:.2f}, memory with N^{held:.2f}" for stage, time, held in fits]
 
 
 def draw(found: list[Measurement], path: Path) -> None:
@@ -49,12 +62,12 @@ def draw(found: list[Measurement], path: Path) -> None:
     with figure(path, 8, 3.4) as drawing:
         time, memory = panels(drawing, 1, 2)
         for index, (stage, points) in enumerate(series(found).items()):
-            label = f"{stage}, N^{exponents(points):.1f}"
-            time.plot(points[:, 0], points[:, 1], label=label, **line_style(index))
-            memory.plot(points[:, 0], points[:, 2] / 1e9, label=label, **line_style(index))
+            powers = (f"{stage}, N^{power:.1f}" for power in exponents(points))
+            time.plot(points[:, 0], points[:, 1], label=next(powers), **line_style(index))
+            memory.plot(points[:, 0], points[:, 2] / 1e9, label=next(powers), **line_style(index))
         for axes, title in ((time, "CPU seconds"), (memory, "Memory, GB")):
             axes.set(title=title, xlabel="images N, five captions each", xscale="log", yscale="log")
-        time.legend()
+            axes.legend()
 
 
 def prepare(images: int) -> float:

@@ -40,7 +40,7 @@ def run(subjects: Sequence[str], out: Path, figures: Path, say: Callable[[str], 
         out: JSON; per subject its rows and the hardware that they were measured on.
         figures: folder for growth.svg.
         say: prints a line.
-        largest: images that growth goes to; None for what minutes allow.
+        largest: images that growth goes to; None for what minutes allow. A table in `out` that goes further stays.
 
     Raises:
         IebakerError: if there is no such subject.
@@ -62,13 +62,15 @@ def run(subjects: Sequence[str], out: Path, figures: Path, say: Callable[[str], 
         if not rows:
             notes.append(f"{subject}: nothing here to measure")
             continue
+        notes += growth.said_of(rows) if subject == "growth" else []
+        if subject == "growth" and len(rows) < len(found.get(subject, {}).get("rows", [])):
+            notes.append(f"growth: {out} keeps its table, which goes further; delete that to keep this one")
+            continue
         found[subject] = {"hardware": hardware(), "rows": [asdict(row) for row in rows]}
         ordered = {name: found[name] for name in SUBJECTS if name in found}
         write_text(out, json.dumps(ordered, indent=1, allow_nan=False) + "\n")
         if subject == "growth":
             growth.draw(rows, figures / "growth.svg")
-            for stage, points in growth.series(rows).items():
-                notes.append(f"{stage}: seconds grow with N^{growth.exponents(points):.2f}")
     for note in notes:
         say(note)
 

@@ -20,6 +20,8 @@ from iebaker.method.keyword_head import KeywordHead
 from iebaker.method.masking import MaskedBatch
 from iebaker.method.task import Batch, MaskedCaptions, RetrievalTask
 from iebaker.model import factory
+from iebaker.model.compat import open_clip
+from iebaker.model.quick_gelu import QuickGELU, exchange
 from iebaker.model.towers import RetrievalModel, adamw_groups
 from iebaker.training.gradients import backward
 
@@ -118,6 +120,7 @@ def _ours(config: TrainingConfig, model: RetrievalModel, pairs: Pairs, chunk_siz
 
 
 def _naive(config: TrainingConfig, model: RetrievalModel, pairs: Pairs) -> Callable[[], Tensor]:
+    exchange(model, QuickGELU, open_clip.transformer.QuickGELU)
     head = KeywordHead(model.embed_dim, VOCABULARY, cast(KerParams, config.ker).layers)
     labels = torch.where(pairs.masked.masked, pairs.texts, 0)
     inputs = (pairs.images, pairs.texts, pairs.masked.token_ids, labels, 20.0)

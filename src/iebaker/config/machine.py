@@ -32,11 +32,17 @@ def check_machine(params: Mapping[str, Any], folder: Path = Path()) -> None:
     disk = shutil.disk_usage(folder).total
     for problem in _drawn(params, disk):
         raise IebakerError(f"params: {problem}")
-    devices = set()
+    devices = set[str]()
     for corpus in params["corpora"]:
         for variant in params["variants"]:
             training, _ = resolve(params, corpus, variant)
-            devices.add(training.train.device)
+            recipe = training.train
+            devices.add(recipe.device)
+            if recipe.processes > 1 and ":" in recipe.device:
+                raise IebakerError(
+                    f"params: train.processes={recipe.processes}: all of them on train.device={recipe.device!r}? Each "
+                    f"takes an accelerator of its own; use train.device={recipe.device.split(':')[0]}"
+                )
             for problem in _memory(training, most_pairs(params, corpus, training)):
                 raise IebakerError(f"params: {corpus}/{variant}: {problem}")
     for device in sorted(devices - {"auto", "cpu"}):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 Precision = Literal["float32", "bfloat16"]
 STRIPS = 8  # of rows that Gram matrices are cut into: more save less than their smaller products cost
+KEPT = 500_000_000  # bytes of images' strips at a time
 
 
 def global_similarity(text: Tensor, image: Tensor) -> Tensor:
@@ -94,8 +95,8 @@ def write_local_similarity(
 ) -> None:
     """Fill `out` with the local similarities of a whole split.
 
-    The sum over the entries of Gram matrices is taken a strip of their rows at a time: that of all images, then that
-    of the texts, a block at a time. So every entry is computed once, and only the images' strip is kept.
+    The sum over the entries of Gram matrices is taken a strip of their rows at a time, and every entry is computed
+    once. Of the images as many strips are kept as KEPT allows; the texts stream past them, a block at a time.
 
     Args:
         out: (N_text, N_image) float32 array or memory map to write into.
@@ -106,37 +107,52 @@ def write_local_similarity(
         block: texts or images at a time.
     """
     squared = torch.from_numpy(out).zero_()
-    strips = np.array_split(np.arange(image_tokens.shape[2]), STRIPS)
     with torch.inference_mode():
-        for strip in (slice(rows[0], rows[-1] + 1) for rows in strips if len(rows)):
-            of_images = _image_strips(image_tokens, strip, precision, block)
+        for strips in _together(image_tokens.shape[2], len(image_tokens), precision):
+            of_images = _image_strips(image_tokens, strips, precision, block)
             for start in range(0, len(text_tokens), block):
                 rows = slice(start, start + block)
                 tokens, padding = _trimmed(text_tokens[rows], None if text_padding is None else text_padding[rows])
-                squared[rows] += _gram_strip(tokens, padding, strip, precision) @ of_images.T
-            del of_images  # before the next one is made
+                tokens = _rounded(_normalised(tokens, padding), precision)
+                for strip, images in zip(strips, of_images, strict=True):
+                    squared[rows] += _gram_strip(tokens, strip, precision) @ images.T
+            del of_images  # before the next ones are made
         squared.clamp_(min=0).sqrt_()  # rounding can fall below 0
 
 
-def _image_strips(tokens: np.ndarray, strip: slice, precision: Precision, block: int) -> Tensor:
-    """Mirrored `_gram_strip` of all images, in one piece of memory."""
-    strips = torch.empty(0)
+def _together(width: int, images: int, precision: Precision) -> list[list[slice]]:
+    """Strips of Gram matrices' rows, in lists of those whose entries of all images are within KEPT; one at least."""
+    size = images * _rounded(torch.empty(0), precision).element_size()
+    lists, free = list[list[slice]](), 0
+    for rows in np.array_split(np.arange(width), min(STRIPS, width)):
+        strip = slice(int(rows[0]), int(rows[-1]) + 1)
+        needed = size * len(rows) * (width - strip.start)
+        if needed > free:
+            lists.append([])
+            free = KEPT
+        lists[-1].append(strip)
+        free -= needed
+    return lists
+
+
+def _image_strips(tokens: np.ndarray, strips: list[slice], precision: Precision, block: int) -> list[Tensor]:
+    """Mirrored `_gram_strip` of all images for each strip, in one piece of memory each."""
+    found = list[Tensor]()
     for start in range(0, len(tokens), block):
-        part = _gram_strip(torch.tensor(tokens[start : start + block]), None, strip, precision, mirrored=True)
-        if not len(strips):
-            strips = part.new_empty(len(tokens), part.shape[1])
-        strips[start : start + block] = part
-    return strips
+        part = _rounded(_normalised(torch.tensor(tokens[start : start + block]), None), precision)
+        for number, strip in enumerate(strips):
+            values = _gram_strip(part, strip, precision, mirrored=True)
+            if not start:
+                found.append(values.new_empty(len(tokens), values.shape[1]))
+            found[number][start : start + block] = values
+    return found
 
 
-def _gram_strip(
-    tokens: Tensor, padding: Tensor | None, strip: slice, precision: Precision, mirrored: bool = False
-) -> Tensor:
+def _gram_strip(tokens: Tensor, strip: slice, precision: Precision, mirrored: bool = False) -> Tensor:
     """(N, D) rows `strip` of the Gram matrices, from the diagonal block on; `mirrored` counts what it leaves out too.
 
-    Products of a mirrored strip with one that is not are those of both triangles.
+    Products of a mirrored strip with one that is not are those of both triangles. `tokens` are normalised and rounded.
     """
-    tokens = _rounded(_normalised(tokens, padding), precision)
     strips = tokens[:, :, strip].mT @ tokens[:, :, strip.start :]
     if mirrored:
         strips[:, :, strip.stop - strip.start :] *= 2

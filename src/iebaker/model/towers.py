@@ -13,6 +13,7 @@ from iebaker import images
 from iebaker.errors import IebakerError
 from iebaker.model.adapters import IMAGE_ADAPTERS, TEXT_ADAPTERS, Foreign, PooledOnly, adapt
 from iebaker.model.preprocess import Preprocess
+from iebaker.model.quick_gelu import replace_quick_gelu
 from iebaker.model.tokens import Tokenizer
 from iebaker.model.tower import Tower, to_device
 
@@ -127,6 +128,7 @@ class RetrievalModel(nn.Module):
         self.name, self.config = name, config
         self.caution = ""
         self.embed_dim: int = config["embed_dim"]
+        replace_quick_gelu(clip)
         identity = repr((name, sorted(config.items()), preprocess))
         text = adapt(clip.text, TEXT_ADAPTERS)
         self.image = Tower(clip.visual, adapt(clip.visual, IMAGE_ADAPTERS), PixelReader(preprocess), identity)
