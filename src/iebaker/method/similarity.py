@@ -14,7 +14,7 @@ from torch import Tensor
 
 Precision = Literal["float32", "bfloat16"]
 STRIPS = 8  # of rows that Gram matrices are cut into: more save less than their smaller products cost
-KEPT = 500_000_000  # bytes of images' strips at a time
+KEPT = 300_000_000  # bytes of images' strips at a time
 
 
 def global_similarity(text: Tensor, image: Tensor) -> Tensor:
@@ -114,8 +114,8 @@ def write_local_similarity(
                 rows = slice(start, start + block)
                 tokens, padding = _trimmed(text_tokens[rows], None if text_padding is None else text_padding[rows])
                 tokens = _rounded(_normalised(tokens, padding), precision)
-                for strip, images in zip(strips, of_images, strict=True):
-                    squared[rows] += _gram_strip(tokens, strip, precision) @ images.T
+                for number, strip in enumerate(strips):  # a name for the images' strip would keep the last one
+                    squared[rows] += _gram_strip(tokens, strip, precision) @ of_images[number].T
             del of_images  # before the next ones are made
         squared.clamp_(min=0).sqrt_()  # rounding can fall below 0
 
