@@ -105,6 +105,21 @@ def test_exchanged_captions():
         assert cells[3:] == expected
 
 
+def test_masks_of_photographs():
+    study = "reports/studies/rsicd_local"
+    measured = {(row["variant"], row["split"], row["matrix"]): row for row in table(f"{study}/ablation.csv")}
+    shown = rows("### Where coupled and decoupled differ", "baseline|eba-coupled|eba-decoupled")
+    assert {cells[0] for cells in shown} == {variant for variant, *_ in measured}
+    for variant, *cells in shown:
+        for place, found in zip((("val", "plain"), ("test", "plain"), ("test", "sar")), cells, strict=False):
+            row = measured[variant, *place]
+            assert found == "; ".join(filter(None, (f"{float(row['mR']):.2f}", difference_of(row)))), place
+        elimination = json.loads(quoted(f"{study}/{variant}.json"))["elimination"]
+        for name, cell in zip(("global", "local"), cells[3:], strict=True):
+            of = elimination[name]
+            assert cell == (f"{of['precision']:.0%}, {of['recall']:.0%}" if of["precision"] else "")
+
+
 SWEEPS = {
     "drop_ratio": "### Over drop ratios",
     "weak_rate": "### Over shares of weak captions",
