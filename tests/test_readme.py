@@ -88,34 +88,31 @@ def test_towers_that_learn():
             assert difference == difference_of(compared.get((variant, matrix), {"difference": ""}))
 
 
-def test_exchanged_captions():
-    study = "reports/studies/rsicd_mismatched"
+def compared_in(study, heading):
+    """Of each variant in a heading's table: its elimination and the cells behind three mR, which are the study's."""
     measured = {(row["variant"], row["split"], row["matrix"]): row for row in table(f"{study}/ablation.csv")}
-    shown = rows("### Does it find wrong captions in photographs?", "baseline|eba-coupled")
+    shown = rows(heading, "baseline|eba-coupled|eba-decoupled")
     assert {cells[0] for cells in shown} == {variant for variant, *_ in measured}
     for variant, *cells in shown:
         for place, found in zip((("val", "plain"), ("test", "plain"), ("test", "sar")), cells, strict=False):
             row = measured[variant, *place]
-            mean = f"{float(row['mR']):.2f} ± {float(row['mR_std']):.2f}"
+            mean = " ± ".join(f"{float(row[name]):.2f}" for name in ("mR", "mR_std") if row[name])
             assert found == "; ".join(filter(None, (mean, difference_of(row)))), place
-        elimination = json.loads(quoted(f"{study}/{variant}.json"))["elimination"]
+        yield json.loads(quoted(f"{study}/{variant}.json"))["elimination"], cells[3:]
+
+
+def test_exchanged_captions():
+    heading = "### Does it find wrong captions in photographs?"
+    for elimination, cells in compared_in("reports/studies/rsicd_mismatched", heading):
         auroc, dropped = elimination["trained"]["auroc"], elimination["global"]
         expected = [f"{auroc:.3f}"]
         expected += [f"{dropped[name]:.0%}" if dropped["precision"] else "" for name in ("precision", "recall")]
-        assert cells[3:] == expected
+        assert cells == expected
 
 
 def test_masks_of_photographs():
-    study = "reports/studies/rsicd_local"
-    measured = {(row["variant"], row["split"], row["matrix"]): row for row in table(f"{study}/ablation.csv")}
-    shown = rows("### Where coupled and decoupled differ", "baseline|eba-coupled|eba-decoupled")
-    assert {cells[0] for cells in shown} == {variant for variant, *_ in measured}
-    for variant, *cells in shown:
-        for place, found in zip((("val", "plain"), ("test", "plain"), ("test", "sar")), cells, strict=False):
-            row = measured[variant, *place]
-            assert found == "; ".join(filter(None, (f"{float(row['mR']):.2f}", difference_of(row)))), place
-        elimination = json.loads(quoted(f"{study}/{variant}.json"))["elimination"]
-        for name, cell in zip(("global", "local"), cells[3:], strict=True):
+    for elimination, cells in compared_in("reports/studies/rsicd_local", "### Where coupled and decoupled differ"):
+        for name, cell in zip(("global", "local"), cells, strict=True):
             of = elimination[name]
             assert cell == (f"{of['precision']:.0%}, {of['recall']:.0%}" if of["precision"] else "")
 
